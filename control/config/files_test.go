@@ -1,0 +1,125 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// writePair writes a self-signed certificate and its key, and returns their
+// paths.
+func writePair(t *testing.T, folder, name string) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{name}}
+	leaf, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert = write(t, folder, name+".crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf})))
+	key = write(t, folder, name+".key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	return cert, key
+}
+
+func write(t *testing.T, folder, name, content string) string {
+	t.Helper()
+	path := filepath.Join(folder, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCheckFiles(t *testing.T) {
+	folder := t.TempDir()
+	cert, key := writePair(t, folder, "a.example")
+	_, other := writePair(t, folder, "b.example")
+	token := write(t, folder, "token", "secret\n")
+	empty := write(t, folder, "empty", " \n")
+	missing := filepath.Join(folder, "missing")
+	http := func(more string) string {
+		return "listeners: [{address: \":443\"}]\nbackends: {mail: {servers: [{address: \"h:143\"}]}}\n" +
+			"stores: [{http: {url: \"https://h\", " + more + "}}]\n"
+	}
+	good := http("token_file: " + token + ", ca_file: " + cert + ", cert_file: " + cert + ", key_file: " + key)
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"all there", good + "fallback: {cert_file: " + cert + ", key_file: " + key + "}\ncache: {alias_ca_file: " + cert + "}\ncontrol: {group: 0}\n", nil},
+		{"token missing", http("token_file: " + missing), []string{
+			"3:48: stores[0].http.token_file: stat " + missing + ": no such file or directory"}},
+		{"token empty", http("token_file: " + empty), []string{"3:48: stores[0].http.token_file: " + empty + " is empty"}},
+		{"token is a folder", http("token_file: " + folder), []string{"3:48: stores[0].http.token_file: " + folder + " is not a file"}},
+		{"roots without certificate", http("ca_file: " + key), []string{"3:45: stores[0].http.ca_file: " + key + " holds no PEM certificate"}},
+		{"client key missing", http("cert_file: " + cert + ", key_file: " + missing), []string{
+			"stores[0].http.key_file: stat " + missing + ": no such file or directory"}},
+		{"key of another certificate", good + "fallback: {cert_file: " + cert + ", key_file: " + other + "}\n", []string{
+			"fallback.key_file: " + other + " with " + cert + ": tls: private key does not match public key"}},
+		{"both missing", good + "fallback: {cert_file: " + missing + ", key_file: " + missing + "}\n", []string{
+			"4:23: fallback.cert_file: stat " + missing + ": no such file or directory",
+			"fallback.key_file: stat " + missing + ": no such file or directory"}},
+		{"aliases' roots missing", good + "cache: {alias_ca_file: " + missing + "}\n", []string{
+			"4:24: cache.alias_ca_file: stat " + missing + ": no such file or directory"}},
+		{"no such group", good + "control: {group: no-such-group-here}\n", []string{
+			`4:18: control.group: no group is called "no-such-group-here"`}},
+		{"folder missing", strings.Replace(least, "/etc/certs", missing, 1), []string{
+			"3:23: stores[0].dir.path: open " + missing + ": no such file or directory"}},
+		{"folder is a file", strings.Replace(least, "/etc/certs", token, 1), []string{
+			"3:23: stores[0].dir.path: " + token + " is not a folder"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := mustParse(t, test.text).CheckFiles()
+			if test.want == nil {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("nothing found")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(test.want) {
+				t.Fatalf("got\n%v\nwant %d lines", err, len(test.want))
+			}
+			for i, line := range lines {
+				if !strings.HasPrefix(line, "test.yaml:") || !strings.HasSuffix(line, test.want[i]) {
+					t.Errorf("got %q, want %q", line, test.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestCheckFilesNamesFlags(t *testing.T) {
+	config, _, err := FromSmall(Small{Listen: []string{":0"}, Backends: []string{"h:1"}, Store: "/no/such/folder", SendProxy: "off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = config.CheckFiles()
+	if diff := cmp.Diff("--store: open /no/such/folder: no such file or directory", err.Error()); diff != "" {
+		t.Error(diff)
+	}
+	if err := Defaults().CheckFiles(); err != nil {
+		t.Errorf("the defaults name no files: %v", err)
+	}
+}
