@@ -1,0 +1,132 @@
+package server
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// index says which certificate has which SAN. It is immutable: a change in the
+// directory makes a new one.
+type index struct {
+	files map[string]entry  // of every pair, by its files' name
+	names map[string]string // the name of a pair's files, by SAN
+	due   time.Time         // when to look at the directory again
+}
+
+// entry is what the index holds of a certificate.
+type entry struct {
+	chain    stamp
+	names    []string
+	notAfter time.Time
+	problem  string // why names are not of this version, "" when they are
+}
+
+const scanEvery = time.Second
+
+// indexed returns the index, made anew by this caller when it is due and nobody
+// else is at it.
+func (f *folder) indexed(root *os.Root) *index {
+	held := f.index.Load()
+	if time.Now().Before(held.due) || !f.scanning.TryLock() {
+		return held
+	}
+	defer f.scanning.Unlock()
+	made, err := f.scan(root, f.index.Load())
+	if err != nil {
+		f.log.Error().Err(err).Msg("certificate directory not readable")
+		made = &index{files: held.files, names: held.names, due: time.Now().Add(scanEvery)}
+	}
+	f.index.Store(made)
+	return made
+}
+
+// scan makes an index. It reads the files that changed since the one before.
+func (f *folder) scan(root *os.Root, before *index) (*index, error) {
+	started := time.Now()
+	files, err := listPairs(root)
+	if err != nil {
+		return nil, err
+	}
+	made := &index{files: make(map[string]entry, len(files)), names: before.names}
+	changed := len(files) != len(before.files) || before.names == nil
+	for _, file := range files {
+		held := before.files[file]
+		info, err := root.Stat(file + ".crt")
+		if err != nil || !held.chain.is(info) {
+			held, changed = f.readEntry(root, file, held), true
+		}
+		made.files[file] = held
+	}
+	if changed {
+		made.names = made.bySAN()
+	}
+	f.forget(func(file string) bool { _, there := made.files[file]; return there })
+	// A large directory on a slow disk must not keep a core busy.
+	made.due = time.Now().Add(max(scanEvery, 20*time.Since(started)))
+	return made, nil
+}
+
+// listPairs returns the names, without suffix, that have a .crt and a .key.
+func listPairs(root *os.Root) ([]string, error) {
+	directory, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer directory.Close()
+	names, err := directory.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]bool)
+	for _, name := range names {
+		if file, found := strings.CutSuffix(name, ".key"); found {
+			keys[file] = true
+		}
+	}
+	var pairs []string
+	for _, name := range names {
+		if file, found := strings.CutSuffix(name, ".crt"); found && keys[file] && file != "" {
+			pairs = append(pairs, file)
+		}
+	}
+	return pairs, nil
+}
+
+// readEntry reads a certificate. What was held of one that cannot be read, or
+// is half written, stays.
+func (f *folder) readEntry(root *os.Root, file string, held entry) entry {
+	text, version, err := readFile(root, file+".crt")
+	if err == nil {
+		certificate, parseErr := firstCertificate(text)
+		if parseErr == nil {
+			return entry{chain: version, names: certNames(certificate), notAfter: certificate.NotAfter}
+		}
+		err = fmt.Errorf("%s.crt: %w", file, parseErr)
+	}
+	problem := err.Error()
+	if problem != held.problem {
+		f.log.Warn().Str("error", problem).Msg("certificate not indexed")
+	}
+	held.chain, held.problem = version, problem
+	return held
+}
+
+// bySAN returns the files to take for each SAN: those of the certificate that is
+// valid longest, the first by name among equals.
+func (i *index) bySAN() map[string]string {
+	names := make(map[string]string)
+	for _, file := range slices.Sorted(maps.Keys(i.files)) {
+		added := i.files[file]
+		for _, name := range added.names {
+			held, taken := names[name]
+			if !taken || added.notAfter.After(i.files[held].notAfter) {
+				names[name] = file
+			}
+		}
+	}
+	return names
+}
