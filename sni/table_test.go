@@ -108,14 +108,26 @@ func TestNewTableRefuses(t *testing.T) {
 		rules []Rule[string]
 		want  string
 	}{
-		{"same name twice", []Rule[string]{rule(t, "a.example", ""), rule(t, "b.example", ""), rule(t, "c.example A.example", "")},
-			`rules 0 and 2: the same pattern "a.example" and the same conditions`},
-		{"same protocols in another order", []Rule[string]{rule(t, "*.a.example | h2 imap", ""), rule(t, "*.a.example | imap h2 h2", "")},
-			`rules 0 and 1: the same pattern "*.a.example" and the same conditions`},
-		{"no names and *", []Rule[string]{rule(t, "", ""), rule(t, "*", "")},
-			`rules 0 and 1: the same pattern "*" and the same conditions`},
-		{"within one rule", []Rule[string]{rule(t, ".a.example .a.example", "")},
-			`rules 0 and 0: the same pattern ".a.example" and the same conditions`},
+		{
+			"same name twice",
+			[]Rule[string]{rule(t, "a.example", ""), rule(t, "b.example", ""), rule(t, "c.example A.example", "")},
+			`rules 0 and 2: the same pattern "a.example" and the same conditions`,
+		},
+		{
+			"same protocols in another order",
+			[]Rule[string]{rule(t, "*.a.example | h2 imap", ""), rule(t, "*.a.example | imap h2 h2", "")},
+			`rules 0 and 1: the same pattern "*.a.example" and the same conditions`,
+		},
+		{
+			"no names and *",
+			[]Rule[string]{rule(t, "", ""), rule(t, "*", "")},
+			`rules 0 and 1: the same pattern "*" and the same conditions`,
+		},
+		{
+			"within one rule",
+			[]Rule[string]{rule(t, ".a.example .a.example", "")},
+			`rules 0 and 0: the same pattern ".a.example" and the same conditions`,
+		},
 		{"zero pattern", []Rule[string]{{Names: []Pattern{{}}}}, `rule 0: empty pattern`},
 	}
 	for _, test := range tests {

@@ -26,8 +26,10 @@ func TestFreshness(t *testing.T) {
 		{"overflow", "max-age=99999999999999999999", "", known(maxSeconds * time.Second)},
 		{"zero", "max-age=0", "", Freshness{Revalidate: true}},
 		{"no-cache", "no-cache", "", Freshness{Revalidate: true}},
-		{"no-cache of a field", `no-cache="set-cookie, max-age=9", max-age=60`, "",
-			Freshness{Revalidate: true, MaxAge: time.Minute, Known: true}},
+		{
+			"no-cache of a field", `no-cache="set-cookie, max-age=9", max-age=60`, "",
+			Freshness{Revalidate: true, MaxAge: time.Minute, Known: true},
+		},
 		{"private", "private, max-age=60", "", Freshness{Revalidate: true, MaxAge: time.Minute, Known: true}},
 		{"no-store", "no-store", "", Freshness{NoStore: true}},
 		{"the first counts", "max-age=60, max-age=120", "", known(time.Minute)},

@@ -85,28 +85,44 @@ func TestCheckRefuses(t *testing.T) {
 		{"no key", store.Pair{Chain: good.Pair.Chain}, "no private key"},
 		{"garbage certificate", store.Pair{Chain: [][]byte{{1, 2, 3}}, Key: good.Pair.Key}, "certificate 1 of 1: x509: "},
 		{"garbage key", store.Pair{Chain: good.Pair.Chain, Key: []byte("secret")}, "private key of 6 bytes is no PKCS #8"},
-		{"another's key", store.Pair{Chain: good.Pair.Chain, Key: ca.Issue(t, name).Pair.Key},
-			"the private key belongs to none of its certificates (2)"},
-		{"another's name", issue(certtest.Options{Names: []string{"b.example", "c.example"}}),
-			`covers b.example, c.example, not "a.example"`},
+		{
+			"another's key",
+			store.Pair{Chain: good.Pair.Chain, Key: ca.Issue(t, name).Pair.Key},
+			"the private key belongs to none of its certificates (2)",
+		},
+		{
+			"another's name", issue(certtest.Options{Names: []string{"b.example", "c.example"}}),
+			`covers b.example, c.example, not "a.example"`,
+		},
 		{"many other names", issue(certtest.Options{Names: many}), `n4.example and 95 more, not "a.example"`},
 		{"wildcard of two labels", issue(certtest.Options{Names: []string{"*.a.example"}}), `covers *.a.example, not "a.example"`},
 		{"bare star", issue(certtest.Options{Names: []string{"*"}}), `covers no DNS name`},
-		{"common name alone", issue(certtest.Options{Edit: func(c *x509.Certificate) { c.Subject.CommonName = "a.example\x1b" }}),
-			`covers no DNS name, not "a.example" (its common name, "a.example\x1b", does not count)`},
-		{"expired", issue(certtest.Options{Names: []string{name}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.Add(-3*time.Hour - 5*time.Minute)}),
-			"expired 3h5m ago (not after 20"},
-		{"expired for long", issue(certtest.Options{Names: []string{name}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.Add(-73 * time.Hour)}),
-			"expired 3 days ago"},
-		{"not yet valid", issue(certtest.Options{Names: []string{name}, NotBefore: now.Add(6*time.Minute + time.Second)}),
-			"not valid for another 6m"},
+		{
+			"common name alone", issue(certtest.Options{Edit: func(c *x509.Certificate) { c.Subject.CommonName = "a.example\x1b" }}),
+			`covers no DNS name, not "a.example" (its common name, "a.example\x1b", does not count)`,
+		},
+		{
+			"expired", issue(certtest.Options{Names: []string{name}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.Add(-3*time.Hour - 5*time.Minute)}),
+			"expired 3h5m ago (not after 20",
+		},
+		{
+			"expired for long", issue(certtest.Options{Names: []string{name}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.Add(-73 * time.Hour)}),
+			"expired 3 days ago",
+		},
+		{
+			"not yet valid", issue(certtest.Options{Names: []string{name}, NotBefore: now.Add(6*time.Minute + time.Second)}),
+			"not valid for another 6m",
+		},
 		{"rsa-1024", issue(certtest.Options{Names: []string{name}, Key: rsaKey(t, 1024)}), "rsa key of 1024 bits: 2048 to 4096 allowed"},
 		{"p-224", issue(certtest.Options{Names: []string{name}, Key: curve(t, elliptic.P224())}), "ecdsa key on P-224"},
 		{"long chain", store.Pair{Chain: repeat(good.Pair.Chain[0], 17), Key: good.Pair.Key}, "chain of 17 certificates: at most 16 allowed"},
 		{"large", store.Pair{Chain: repeat(make([]byte, 5000), 14), Key: good.Pair.Key}, "bytes: at most 65536 allowed"},
 		{"large key", store.Pair{Chain: good.Pair.Chain, Key: make([]byte, 6000)}, "private key of 6000 bytes: at most 5120 allowed"},
-		{"unrelated certificate", store.Pair{Chain: append(good.Pair.Chain[:2:2], ca.Issue(t, "z.example").Leaf.Raw), Key: good.Pair.Key},
-			`chain: "CN=z.example" signed nothing in it`},
+		{
+			"unrelated certificate",
+			store.Pair{Chain: append(good.Pair.Chain[:2:2], ca.Issue(t, "z.example").Leaf.Raw), Key: good.Pair.Key},
+			`chain: "CN=z.example" signed nothing in it`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checked, err := store.Check(test.pair, name, now)

@@ -65,16 +65,20 @@ func TestDecodePEMRefuses(t *testing.T) {
 		{"cut short", leaf + key[:len(key)-10], "1 of 2 PEM blocks are malformed or cut short"},
 		{"damaged in the middle", leaf[:200] + "*" + leaf[200:] + leaf + key, "1 of 3 PEM blocks"},
 		{"encrypted", leaf + block("ENCRYPTED PRIVATE KEY", []byte{1}), "the private key is encrypted"},
-		{"encrypted, the old way", leaf + string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte{1},
-			Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "x"}})), "the private key is encrypted"},
+		{"encrypted, the old way", leaf + string(pem.EncodeToMemory(&pem.Block{
+			Type: "EC PRIVATE KEY", Bytes: []byte{1},
+			Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "x"},
+		})), "the private key is encrypted"},
 		{"unknown block", leaf + key + block("CERTIFICATE REQUEST", []byte{1}), `PEM block 3: unexpected type "CERTIFICATE REQUEST"`},
 		{"many blocks", strings.Repeat(leaf, 200) + key, "201 PEM blocks: at most 144 allowed"},
 		{"long chain", strings.Repeat(leaf, 17) + key, "chain of 17 certificates"},
 		{"many keys", leaf + strings.Repeat(key, 9), "9 private keys: at most 8 allowed"},
 		{"the same key twice", leaf + key + key, "key 2 of 2: belongs to none of the 0 certificates"},
 		{"a key of nothing", leaf + key + string(other.Key), "key 2 of 2: belongs to none"},
-		{"a certificate of nothing", leaf + key + string(other.Bundle()) + block("CERTIFICATE", ca.Issue(t, "c.example").Leaf.Raw),
-			`certificate "CN=c.example" belongs to no pair`},
+		{
+			"a certificate of nothing", leaf + key + string(other.Bundle()) + block("CERTIFICATE", ca.Issue(t, "c.example").Leaf.Raw),
+			`certificate "CN=c.example" belongs to no pair`,
+		},
 		{"two keys, one garbage", leaf + key + block("PRIVATE KEY", []byte("secret")), "key 2 of 2: private key of 6 bytes is no PKCS #8"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

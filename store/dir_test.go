@@ -73,10 +73,14 @@ func TestDirFailures(t *testing.T) {
 		{"no certificate", func(t *testing.T, folder string) { remove(t, cert(folder)) }, "a.example.crt: no such file"},
 		{"half written", func(t *testing.T, folder string) { write(t, key(folder), string(issued.Key[:100])) }, "key: 1 of 1 PEM blocks"},
 		{"empty", func(t *testing.T, folder string) { write(t, cert(folder), "") }, "cert is missing or empty"},
-		{"another's key", func(t *testing.T, folder string) { write(t, key(folder), string(ca.Issue(t, name).Key)) },
-			"the private key belongs to none"},
-		{"key in the certificate's file", func(t *testing.T, folder string) { write(t, cert(folder), string(issued.Bundle())) },
-			"cert holds a private key"},
+		{
+			"another's key", func(t *testing.T, folder string) { write(t, key(folder), string(ca.Issue(t, name).Key)) },
+			"the private key belongs to none",
+		},
+		{
+			"key in the certificate's file", func(t *testing.T, folder string) { write(t, cert(folder), string(issued.Bundle())) },
+			"cert holds a private key",
+		},
 		{"huge", func(t *testing.T, folder string) {
 			if err := os.Truncate(cert(folder), 2<<30); err != nil {
 				t.Fatal(err)

@@ -50,10 +50,14 @@ func TestHTTPFaults(t *testing.T) {
 		{"sends 10 GB", then(text(head+"\r\n"), flood([]byte(strings.Repeat(" ", 64<<10)), 10<<30)), "body of more than 1048576 bytes"},
 		{"sends 10 GB in one chunk", then(text(head+"Transfer-Encoding: chunked\r\n\r\n280000000\r\n"),
 			flood(make([]byte, 64<<10), 10<<30)), "body of more than 1048576 bytes"},
-		{"sends a gzip bomb", then(text(head+"Content-Encoding: gzip\r\n\r\n"), flood(zipped(make([]byte, 32<<20)), 1)),
-			"body of more than 1048576 bytes"},
-		{"sends gzip of nothing for ever", then(text(head+"Content-Encoding: gzip\r\n\r\n"), flood(zipped(nil), 10<<30)),
-			"body of more than 1048576 bytes"},
+		{
+			"sends a gzip bomb", then(text(head+"Content-Encoding: gzip\r\n\r\n"), flood(zipped(make([]byte, 32<<20)), 1)),
+			"body of more than 1048576 bytes",
+		},
+		{
+			"sends gzip of nothing for ever", then(text(head+"Content-Encoding: gzip\r\n\r\n"), flood(zipped(nil), 10<<30)),
+			"body of more than 1048576 bytes",
+		},
 		{"cuts its gzip", text(head + "Content-Encoding: gzip\r\n\r\n" + string(zipped([]byte(body))[:200])), "body cut short after"},
 		{"sends what is no gzip", text(head + "Content-Encoding: gzip\r\n\r\n" + body), "gzip: invalid header"},
 		{"sends brotli", text(head + "Content-Encoding: br\r\n\r\nx"), `content encoding "br", which was not asked for`},

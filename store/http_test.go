@@ -46,14 +46,30 @@ func TestHTTPAsks(t *testing.T) {
 		{"trailing slash", store.HTTPOptions{URL: url + "/certs/"}, plain, "/certs/a.example", nil},
 		{"no path", store.HTTPOptions{URL: url}, plain, "/a.example", nil},
 		{"escaped path and query", store.HTTPOptions{URL: url + "/c%2Fd?key=1&x=%20"}, plain, "/c%2Fd/a.example?key=1&x=%20", nil},
-		{"token", store.HTTPOptions{URL: url, Token: token}, plain, "/a.example",
-			map[string]string{"Authorization": "Bearer " + token, "Accept-Encoding": "identity"}},
-		{"conditional", store.HTTPOptions{URL: url}, full, "/a.example",
-			map[string]string{"If-None-Match": `"v1"`, "If-Modified-Since": "Sun, 22 Nov 2026 12:00:30 GMT"}},
-		{"caddy", store.HTTPOptions{URL: url + "/get?z=1&server_name=x", Form: store.FormCaddy}, full,
-			"/get?cipher_suites=1301%2Cc02b%2Ca&local_ip=192.0.2.1&server_name=a.example&signature_schemes=403%2C804&z=1", nil},
-		{"caddy, no client", store.HTTPOptions{URL: url + "/get", Form: store.FormCaddy}, plain,
-			"/get?cipher_suites=&server_name=a.example&signature_schemes=", nil},
+		{
+			"token",
+			store.HTTPOptions{URL: url, Token: token},
+			plain, "/a.example",
+			map[string]string{"Authorization": "Bearer " + token, "Accept-Encoding": "identity"},
+		},
+		{
+			"conditional",
+			store.HTTPOptions{URL: url},
+			full, "/a.example",
+			map[string]string{"If-None-Match": `"v1"`, "If-Modified-Since": "Sun, 22 Nov 2026 12:00:30 GMT"},
+		},
+		{
+			"caddy",
+			store.HTTPOptions{URL: url + "/get?z=1&server_name=x", Form: store.FormCaddy},
+			full,
+			"/get?cipher_suites=1301%2Cc02b%2Ca&local_ip=192.0.2.1&server_name=a.example&signature_schemes=403%2C804&z=1", nil,
+		},
+		{
+			"caddy, no client",
+			store.HTTPOptions{URL: url + "/get", Form: store.FormCaddy},
+			plain,
+			"/get?cipher_suites=&server_name=a.example&signature_schemes=", nil,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := newHTTP(t, test.options).Fetch(t.Context(), test.request)
@@ -95,10 +111,14 @@ func TestHTTPAnswers(t *testing.T) {
 		body                    []byte
 		want                    store.Bundle
 	}{
-		{"json", "application/json", "", 200, issued.JSON(),
-			store.Bundle{Pairs: make([]store.Pair, 1), Validator: store.Validator{ETag: `"new"`}}},
-		{"pem", "application/x-pem-file", "", 200, issued.Bundle(),
-			store.Bundle{Pairs: make([]store.Pair, 1), Validator: store.Validator{ETag: `"new"`}}},
+		{
+			"json", "application/json", "", 200, issued.JSON(),
+			store.Bundle{Pairs: make([]store.Pair, 1), Validator: store.Validator{ETag: `"new"`}},
+		},
+		{
+			"pem", "application/x-pem-file", "", 200, issued.Bundle(),
+			store.Bundle{Pairs: make([]store.Pair, 1), Validator: store.Validator{ETag: `"new"`}},
+		},
 		{"not modified", "", "", 304, nil, store.Bundle{NotModified: true, Validator: store.Validator{ETag: `"new"`}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -153,11 +173,15 @@ func TestHTTPStatuses(t *testing.T) {
 		{name: "401", status: 401, text: "401 Unauthorized: the store refused our token", is: store.ErrToken},
 		{name: "403", status: 403, text: "403 Forbidden: the store refused our token", is: store.ErrToken},
 		{name: "429", status: 429, text: "429 Too Many Requests", exempt: true},
-		{name: "429 and when", status: 429, header: [2]string{"Retry-After", "7"}, exempt: true,
-			text: "429 Too Many Requests, retry after 7s", retryAfter: 7 * time.Second},
+		{
+			name: "429 and when", status: 429, header: [2]string{"Retry-After", "7"}, exempt: true,
+			text: "429 Too Many Requests, retry after 7s", retryAfter: 7 * time.Second,
+		},
 		{name: "503", status: 503, text: "503 Service Unavailable"},
-		{name: "503 and when", status: 503, header: [2]string{"Retry-After", "3600"},
-			text: "503 Service Unavailable, retry after 1m0s", retryAfter: time.Minute},
+		{
+			name: "503 and when", status: 503, header: [2]string{"Retry-After", "3600"},
+			text: "503 Service Unavailable, retry after 1m0s", retryAfter: time.Minute,
+		},
 		{name: "500 asks for nothing", status: 500, header: [2]string{"Retry-After", "7"}, text: "500 Internal Server Error"},
 		{name: "206", status: 206, text: "206 Partial Content"},
 		{name: "201", status: 201, text: "201 Created"},
@@ -291,8 +315,13 @@ func TestNewHTTPRefuses(t *testing.T) {
 		})
 	}
 	for _, good := range []store.HTTPOptions{
-		{URL: "http://localhost:1/"}, {URL: "http://127.0.0.2/"}, {URL: "http://[::1]:8/"}, {URL: "http://[::ffff:127.0.0.1]/"},
-		{URL: "http://192.0.2.1/", Plaintext: true}, {URL: "unix:///run/x.sock"}, {URL: url},
+		{URL: "http://localhost:1/"},
+		{URL: "http://127.0.0.2/"},
+		{URL: "http://[::1]:8/"},
+		{URL: "http://[::ffff:127.0.0.1]/"},
+		{URL: "http://192.0.2.1/", Plaintext: true},
+		{URL: "unix:///run/x.sock"},
+		{URL: url},
 	} {
 		if _, err := store.NewHTTP(good); err != nil {
 			t.Errorf("%s: %v", good.URL, err)
@@ -340,10 +369,14 @@ func TestHTTPS(t *testing.T) {
 	write(t, otherFile, string(other.PEM()))
 	certFile, keyFile := ca.Issue(t, "first.example").Write(t, folder, "client")
 	trusted, required := startTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "localhost").TLS()}}),
-		startTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "localhost").TLS()},
-			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()})
-	old := startTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "localhost").TLS()}, MaxVersion: tls.VersionTLS11,
-		MinVersion: tls.VersionTLS10})
+		startTLS(t, &tls.Config{
+			Certificates: []tls.Certificate{ca.Issue(t, "localhost").TLS()},
+			ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+		})
+	old := startTLS(t, &tls.Config{
+		Certificates: []tls.Certificate{ca.Issue(t, "localhost").TLS()}, MaxVersion: tls.VersionTLS11,
+		MinVersion: tls.VersionTLS10,
+	})
 	wrong := startTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "elsewhere.example").TLS()}})
 	for _, test := range []struct {
 		name    string

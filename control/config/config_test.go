@@ -148,8 +148,10 @@ control: {socket: "/tmp/control.sock"}
 log: {level: error, access: false}
 `)
 	want := []any{9900, 10 * time.Minute, AliasesOff, "/tmp/certs", "/tmp/control.sock", LogLevel("error"), false}
-	got := []any{config.Limits.Connections, config.Limits.IdleTimeout, config.Cache.SANAliases,
-		config.Stores[0].Name, config.Control.Socket, config.Log.Level, config.Log.Access}
+	got := []any{
+		config.Limits.Connections, config.Limits.IdleTimeout, config.Cache.SANAliases,
+		config.Stores[0].Name, config.Control.Socket, config.Log.Level, config.Log.Access,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -164,8 +166,10 @@ func TestParse(t *testing.T) {
 		get        func(*Config) any
 		want       any
 	}{
-		{"one backend needs no routes", "", func(c *Config) any { return c.Routes },
-			[]Route{{Action: Terminate, Backend: "mail", TLS: TLS{MinVersion: tls.VersionTLS12, ALPN: []string{}}, Truncation: TruncationFIN}}},
+		{
+			"one backend needs no routes", "", func(c *Config) any { return c.Routes },
+			[]Route{{Action: Terminate, Backend: "mail", TLS: TLS{MinVersion: tls.VersionTLS12, ALPN: []string{}}, Truncation: TruncationFIN}},
+		},
 		{"an empty section is its defaults", "limits:\n", func(c *Config) any { return c.Limits }, Defaults().Limits},
 		{"a null value is its default", "limits: {connections: ~, idle_timeout: null}", func(c *Config) any { return c.Limits }, Defaults().Limits},
 		{"mode, unquoted, is octal", "control: {mode: 0600}", func(c *Config) any { return c.Control.Mode }, os.FileMode(0o600)},

@@ -65,25 +65,33 @@ func TestCheckFiles(t *testing.T) {
 	}{
 		{"all there", good + "fallback: {cert_file: " + cert + ", key_file: " + key + "}\ncache: {alias_ca_file: " + cert + "}\ncontrol: {group: 0}\n", nil},
 		{"token missing", http("token_file: " + missing), []string{
-			"3:48: stores[0].http.token_file: stat " + missing + ": no such file or directory"}},
+			"3:48: stores[0].http.token_file: stat " + missing + ": no such file or directory",
+		}},
 		{"token empty", http("token_file: " + empty), []string{"3:48: stores[0].http.token_file: " + empty + " is empty"}},
 		{"token is a folder", http("token_file: " + folder), []string{"3:48: stores[0].http.token_file: " + folder + " is not a file"}},
 		{"roots without certificate", http("ca_file: " + key), []string{"3:45: stores[0].http.ca_file: " + key + " holds no PEM certificate"}},
 		{"client key missing", http("cert_file: " + cert + ", key_file: " + missing), []string{
-			"stores[0].http.key_file: stat " + missing + ": no such file or directory"}},
+			"stores[0].http.key_file: stat " + missing + ": no such file or directory",
+		}},
 		{"key of another certificate", good + "fallback: {cert_file: " + cert + ", key_file: " + other + "}\n", []string{
-			"fallback.key_file: " + other + " with " + cert + ": tls: private key does not match public key"}},
+			"fallback.key_file: " + other + " with " + cert + ": tls: private key does not match public key",
+		}},
 		{"both missing", good + "fallback: {cert_file: " + missing + ", key_file: " + missing + "}\n", []string{
 			"4:23: fallback.cert_file: stat " + missing + ": no such file or directory",
-			"fallback.key_file: stat " + missing + ": no such file or directory"}},
+			"fallback.key_file: stat " + missing + ": no such file or directory",
+		}},
 		{"aliases' roots missing", good + "cache: {alias_ca_file: " + missing + "}\n", []string{
-			"4:24: cache.alias_ca_file: stat " + missing + ": no such file or directory"}},
+			"4:24: cache.alias_ca_file: stat " + missing + ": no such file or directory",
+		}},
 		{"no such group", good + "control: {group: no-such-group-here}\n", []string{
-			`4:18: control.group: no group is called "no-such-group-here"`}},
+			`4:18: control.group: no group is called "no-such-group-here"`,
+		}},
 		{"folder missing", strings.Replace(least, "/etc/certs", missing, 1), []string{
-			"3:23: stores[0].dir.path: open " + missing + ": no such file or directory"}},
+			"3:23: stores[0].dir.path: open " + missing + ": no such file or directory",
+		}},
 		{"folder is a file", strings.Replace(least, "/etc/certs", token, 1), []string{
-			"3:23: stores[0].dir.path: " + token + " is not a folder"}},
+			"3:23: stores[0].dir.path: " + token + " is not a folder",
+		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -46,22 +46,26 @@ var problemTests = []struct {
 	{"empty file", "", []string{
 		"listeners: at least one is needed",
 		"stores: one is needed: it says where certificates come from",
-		"backends: one is needed: it says where connections go"}},
+		"backends: one is needed: it says where connections go",
+	}},
 	{"empty sections", "listeners:\nstores: []\nbackends: {}\n", []string{
 		"1:1: listeners: at least one is needed",
 		"2:1: stores: one is needed: it says where certificates come from",
-		"3:1: backends: one is needed: it says where connections go"}},
+		"3:1: backends: one is needed: it says where connections go",
+	}},
 	{"not a mapping", "- a\n", []string{"1:1: want keys and values, got a list"}},
 	{"only text", "hello", []string{"1:1: want keys and values, got one value"}},
 	{"syntax", "listeners: [\nlog: {}\n", []string{"1:12: sequence end token ']' not found"}},
 	{"tab", "log:\n\tlevel: info\n", []string{"2:1: a tab, where YAML wants spaces"}},
 	{"two documents", least + "---\nlog: {}\n", []string{"6:1: a second YAML document: one file holds one"}},
 	{"pattern without quotes", least + "routes: [{match: {names: [*.a.example]}, backend: mail}]\n", []string{
-		`5:27: a value that begins with * needs quotes, as in "*.example.com" (YAML aliases are not supported)`}},
+		`5:27: a value that begins with * needs quotes, as in "*.example.com" (YAML aliases are not supported)`,
+	}},
 	{"anchor, merge and tag", "tls: &tls {alpn: []}\nlog:\n  <<: {}\n  level: !!str info\n", []string{
 		"1:6: a value that begins with & needs quotes (YAML anchors are not supported)",
 		"3:3: YAML merge keys are not supported: write the settings out",
-		"4:10: a value that begins with ! needs quotes (YAML tags are not supported)"}},
+		"4:10: a value that begins with ! needs quotes (YAML tags are not supported)",
+	}},
 	{"deep flow", strings.Repeat("[", 1000), []string{"1:33: nested too deeply"}},
 	{"deep block", strings.Repeat("- ", 1000), []string{"1:201: nested too deeply"}},
 	{"not UTF-8", "log: {level: \xff}\n", []string{"1:14: not UTF-8 text"}},
@@ -74,19 +78,24 @@ var problemTests = []struct {
 	{"unknown key, swapped", least + "limits: {idle_timeuot: 1h}\n", []string{"5:10: limits.idle_timeuot: unknown key; did you mean idle_timeout?"}},
 	{"unknown key, other case", least + "Log: {}\n", []string{"5:1: Log: unknown key; did you mean log?"}},
 	{"misspelt section is not missing too", strings.Replace(least, "backends", "backend", 1), []string{
-		"4:1: backend: unknown key; did you mean backends?"}},
+		"4:1: backend: unknown key; did you mean backends?",
+	}},
 	{"strange key", least + "\"a b\": 1\n", []string{`5:1: ["a b"]: unknown key`}},
 	{"written twice", least + "log: {}\nlog: {}\n", []string{"6:1: log: written twice, first on line 5"}},
 	{"later key", least + "cache: {dir: /var/cache}\n", []string{`5:9: cache.dir: "dir" is not supported by this version`}},
 	{"later section", least + "admin: {address: \":9100\"}\n", []string{`5:1: admin: "admin" is not supported by this version`}},
 	{"later key of a backend", strings.Replace(least, "143\"}]", "143\"}], health: {}", 1), []string{
-		`4:57: backends.mail.health: "health" is not supported by this version`}},
+		`4:57: backends.mail.health: "health" is not supported by this version`,
+	}},
 	{"later value", strings.Replace(least, "143\"}]", "143\"}], balance: source_hash", 1), []string{
-		`4:66: backends.mail.balance: "source_hash" is not supported by this version`}},
+		`4:66: backends.mail.balance: "source_hash" is not supported by this version`,
+	}},
 	{"later store", strings.Replace(least, "dir: {path: /etc/certs}", "acme: {}", 1), []string{
-		`3:11: stores[0].acme: "acme" is not supported by this version`}},
+		`3:11: stores[0].acme: "acme" is not supported by this version`,
+	}},
 	{"second store", strings.Replace(least, "/etc/certs}}", "/etc/certs}}, {dir: {path: /b}}", 1), []string{
-		"3:37: stores[1]: a second store is not supported by this version"}},
+		"3:37: stores[1]: a second store is not supported by this version",
+	}},
 
 	{"list for text", least + "control: {socket: [a]}\n", []string{"5:19: control.socket: want one value, got a list"}},
 	{"text for a list", least + "tls: {alpn: h2}\n", []string{"5:13: tls.alpn: want a list, got one value"}},
@@ -106,55 +115,74 @@ var problemTests = []struct {
 	{"mode keeps the owner out", least + "control: {mode: 0}\n", []string{`5:17: control.mode: "0" keeps the owner out: 0600 is the least`}},
 	{"mode too large", least + "control: {mode: 1777}\n", []string{`5:17: control.mode: "1777" is not a file mode: write it in octal, as in "0600"`}},
 	{"socket path too long", least + "control: {socket: /" + strings.Repeat("x", 103) + "}\n", []string{
-		"5:19: control.socket: 104 bytes long: a socket's path has at most 103"}},
+		"5:19: control.socket: 104 bytes long: a socket's path has at most 103",
+	}},
 
 	{"address without port", strings.Replace(least, ":443", "localhost", 1), []string{
-		`2:23: listeners[0].address: "localhost" is not host:port, as in ":443", "127.0.0.1:9000" or "[::1]:443"`}},
+		`2:23: listeners[0].address: "localhost" is not host:port, as in ":443", "127.0.0.1:9000" or "[::1]:443"`,
+	}},
 	{"named port", strings.Replace(least, ":443", ":https", 1), []string{
-		`2:23: listeners[0].address: ":https": the port must be a number up to 65535`}},
+		`2:23: listeners[0].address: ":https": the port must be a number up to 65535`,
+	}},
 	{"star for every address", strings.Replace(least, ":443", "*:443", 1), []string{
-		`2:23: listeners[0].address: "*" is neither a host name nor an IP address; leave it out for every address`}},
+		`2:23: listeners[0].address: "*" is neither a host name nor an IP address; leave it out for every address`,
+	}},
 	{"address missing", strings.Replace(least, `{address: ":443"}`, "{}", 1), []string{"2:13: listeners[0].address: missing"}},
 	{"listened on twice", strings.Replace(least, `{address: ":443"}`, `{address: ":443"}, {address: ":443"}`, 1), []string{
-		`2:42: listeners[1].address: ":443" is listened on twice`}},
+		`2:42: listeners[1].address: ":443" is listened on twice`,
+	}},
 	{"server without host", strings.Replace(least, "10.0.0.5:143", ":143", 1), []string{
-		`4:39: backends.mail.servers[0].address: ":143" has no host, as in 127.0.0.1:143`}},
+		`4:39: backends.mail.servers[0].address: ":143" has no host, as in 127.0.0.1:143`,
+	}},
 	{"server on port 0", strings.Replace(least, ":143", ":0", 1), []string{
-		`4:39: backends.mail.servers[0].address: "10.0.0.5:0": nothing can be reached on port 0`}},
+		`4:39: backends.mail.servers[0].address: "10.0.0.5:0": nothing can be reached on port 0`,
+	}},
 	{"server twice", strings.Replace(least, `143"}]`, `143"}, {address: "10.0.0.5:143"}]`, 1), []string{
-		`4:66: backends.mail.servers[1].address: "10.0.0.5:143" is in this backend twice`}},
+		`4:66: backends.mail.servers[1].address: "10.0.0.5:143" is in this backend twice`,
+	}},
 	{"no servers", strings.Replace(least, `[{address: "10.0.0.5:143"}]`, "[]", 1), []string{
-		"4:19: backends.mail.servers: at least one is needed"}},
+		"4:19: backends.mail.servers: at least one is needed",
+	}},
 	{"backend's name", strings.Replace(least, "mail", "a/b", 1), []string{
-		`4:12: backends["a/b"]: a backend's name is up to 64 letters, digits, hyphens, underscores and dots`}},
+		`4:12: backends["a/b"]: a backend's name is up to 64 letters, digits, hyphens, underscores and dots`,
+	}},
 	{"too many retries", strings.Replace(least, `143"}]`, `143"}], retries: 101`, 1), []string{
-		"4:66: backends.mail.retries: must be 0 to 100"}},
+		"4:66: backends.mail.retries: must be 0 to 100",
+	}},
 
 	{"two backends, no routes", strings.Replace(least, "143\"}]}", "143\"}]}, web: {servers: [{address: \"10.0.0.5:80\"}]}", 1), []string{
-		"routes: with several backends they must say which names go where"}},
+		"routes: with several backends they must say which names go where",
+	}},
 	{"no such backend", least + "routes: [{backend: web}]\n", []string{`5:20: routes[0].backend: no backend is called "web"; there is mail`}},
 	{"no such backend, near", least + "routes: [{backend: mial}]\n", []string{`5:20: routes[0].backend: no backend is called "mial"; did you mean mail?`}},
 	{"route without backend", least + "routes: [{}]\n", []string{"5:10: routes[0].backend: missing"}},
 	{"reject with backend", least + "routes: [{action: reject, backend: mail}]\n", []string{"5:36: routes[0].backend: a route that rejects has none"}},
 	{"passthrough", least + "routes: [{action: passthrough}]\n", []string{`5:19: routes[0].action: "passthrough" is not supported by this version`}},
 	{"route twice", least + "routes:\n- {match: {names: [A.example]}, backend: mail}\n- {match: {names: [b.example, a.example]}, action: reject}\n", []string{
-		`7:31: routes[1].match.names[1]: "a.example" under the same conditions is also routes[0].match.names[0]`}},
+		`7:31: routes[1].match.names[1]: "a.example" under the same conditions is also routes[0].match.names[0]`,
+	}},
 	{"route twice, protocols in another order", least + "routes:\n- {match: {alpn: [a, b]}, backend: mail}\n- {match: {alpn: [b, a]}, backend: mail}\n", []string{
-		`7:3: routes[1]: "*" under the same conditions is also routes[0]`}},
+		`7:3: routes[1]: "*" under the same conditions is also routes[0]`,
+	}},
 	{"fallback to no backend", least + "fallback: {cert_file: a, key_file: b, backend: x}\n", []string{
-		`5:48: fallback.backend: no backend is called "x"; there is mail`}},
+		`5:48: fallback.backend: no backend is called "x"; there is mail`,
+	}},
 	{"key without certificate", least + "fallback: {key_file: b}\n", []string{
-		"5:22: fallback.key_file: a key without its certificate: fallback.cert_file is missing"}},
+		"5:22: fallback.key_file: a key without its certificate: fallback.cert_file is missing",
+	}},
 	{"certificate without key", least + "fallback: {cert_file: b}\n", []string{
-		"5:23: fallback.cert_file: a certificate without its key: fallback.key_file is missing"}},
+		"5:23: fallback.cert_file: a certificate without its key: fallback.key_file is missing",
+	}},
 	{"protocol too long", least + "tls: {alpn: [" + strings.Repeat("x", 256) + "]}\n", []string{"5:14: tls.alpn[0]: 256 bytes long: a protocol has 1 to 255"}},
 	{"reserved protocol", least + "routes: [{backend: mail, tls: {alpn: [acme-tls/1]}}]\n", []string{
-		"5:39: routes[0].tls.alpn[0]: acme-tls/1 is reserved for certificate authorities and goes to no backend"}},
+		"5:39: routes[0].tls.alpn[0]: acme-tls/1 is reserved for certificate authorities and goes to no backend",
+	}},
 	{"protocol twice, inherited", least + "tls: {alpn: [h2, h2]}\n", []string{`5:18: tls.alpn[1]: "h2" is in the list twice`}},
 
 	{"store of no kind", strings.Replace(least, "dir: {path: /etc/certs}", "name: x", 1), []string{"3:10: stores[0]: want http or dir"}},
 	{"store of two kinds", strings.Replace(least, "dir:", "http: {url: https://a.example}, dir:", 1), []string{
-		"3:10: stores[0]: one entry is one store: http and dir are two"}},
+		"3:10: stores[0]: one entry is one store: http and dir are two",
+	}},
 	{"folder without path", strings.Replace(least, "path: /etc/certs", "", 1), []string{"3:11: stores[0].dir.path: missing"}},
 }
 
@@ -246,8 +274,11 @@ func TestExcerpt(t *testing.T) {
 		{"tabs stay tabs", Problem{Line: 10, Column: 4, Source: "\ta\tb"}, "  10 | \ta\tb\n     | \t \t^\n"},
 		{"characters, not bytes", Problem{Line: 1, Column: 5, Source: "é: ü"}, "  1 | é: ü\n    |     ^\n"},
 		{"behind the end", Problem{Line: 1, Column: 50, Source: "a:"}, "  1 | a:\n    |   ^\n"},
-		{"long", Problem{Line: 1, Column: 81, Source: long},
-			"  1 | ... " + strings.Repeat("x", 60) + "HERE" + strings.Repeat("y", 52) + " ...\n    | " + strings.Repeat(" ", 64) + "^\n"},
+		{
+			"long",
+			Problem{Line: 1, Column: 81, Source: long},
+			"  1 | ... " + strings.Repeat("x", 60) + "HERE" + strings.Repeat("y", 52) + " ...\n    | " + strings.Repeat(" ", 64) + "^\n",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

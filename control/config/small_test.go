@@ -62,14 +62,18 @@ func TestSmallProblemsNameFlags(t *testing.T) {
 		{"nothing", func(s *Small) { *s = Small{} }, "--listen: at least one is needed\n" +
 			"--store: one is needed: it says where certificates come from\n" +
 			"--backend: one is needed: it says where connections go"},
-		{"address", func(s *Small) { s.Listen = append(s.Listen, "443") },
-			`--listen: "443" is not host:port, as in ":443", "127.0.0.1:9000" or "[::1]:443"`},
+		{
+			"address", func(s *Small) { s.Listen = append(s.Listen, "443") },
+			`--listen: "443" is not host:port, as in ":443", "127.0.0.1:9000" or "[::1]:443"`,
+		},
 		{"backend", func(s *Small) { s.Backends[0] = "localhost:imap" }, `--backend: "localhost:imap": the port must be a number up to 65535`},
 		{"backend twice", func(s *Small) { s.Backends = append(s.Backends, s.Backends...) }, `--backend: "127.0.0.1:9000" is in this backend twice`},
 		{"redis", func(s *Small) { s.Store = "rediss://:hunter2@h/9" }, "--store: redis is not supported by this version"},
 		{"other scheme", func(s *Small) { s.Store = "ftp://h" }, "--store: must begin with https://, http:// or unix://"},
-		{"plaintext", func(s *Small) { s.Store = "http://h" },
-			"--store: private keys would cross the network unencrypted: use https://, or allow it with plaintext: true in the file"},
+		{
+			"plaintext", func(s *Small) { s.Store = "http://h" },
+			"--store: private keys would cross the network unencrypted: use https://, or allow it with plaintext: true in the file",
+		},
 		{"send_proxy", func(s *Small) { s.SendProxy = "v3" }, `--send-proxy: "v3" is not one of off, v1, v2`},
 		{"level", func(s *Small) { s.LogLevel = "inof" }, `--log-level: "inof" is not one of trace, debug, info, warn, error; did you mean info?`},
 		{"format", func(s *Small) { s.LogFormat = "xml" }, `--log-format: "xml" is not one of json, text`},

@@ -1,0 +1,115 @@
+package terminate
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// stage is a part of a connection's life.
+type stage uint8
+
+// The stages. The connection is over when it ends in the last one, or early in another.
+const (
+	stageHello stage = iota
+	stageRoute
+	stageCertificate
+	stageHandshake
+	stageConnect
+	stageHeader
+	stageSplice
+	stageCount
+)
+
+func (s stage) String() string {
+	return [...]string{"hello", "route", "cert", "handshake", "connect", "header", "splice"}[s]
+}
+
+// stages says where a connection is and how long each stage took.
+type stages struct {
+	at    stage
+	start [stageCount]time.Time
+}
+
+func (s *stages) begin(next stage) { s.at, s.start[next] = next, time.Now() }
+
+// took is how long the stages from first up to, and without, end took; until now where they did not end.
+func (s *stages) took(first, end stage) (time.Duration, bool) {
+	if s.start[first].IsZero() {
+		return 0, false
+	}
+	for next := end; next < stageCount; next++ {
+		if !s.start[next].IsZero() {
+			return s.start[next].Sub(s.start[first]), true
+		}
+	}
+	return time.Since(s.start[first]), true
+}
+
+// log writes the connection's line. Nothing in it is as a client sent it, but the names that are names and the
+// protocols, which are those of the configuration.
+func (c *connection) log(reason Reason, err error) {
+	if c.server.Access == nil {
+		return
+	}
+	e := c.server.Access.Info().Str("conn", c.id).Stringer("client", c.client.RemoteAddr()).Str("listener", c.listener.Name)
+	if c.name != "" {
+		e.Str("name", c.name)
+	}
+	c.logSession(e)
+	if c.source != "" {
+		e.Str("cert", c.source)
+	}
+	if c.route != nil {
+		e.Stringer("route", c.pattern)
+	}
+	c.logBackend(e)
+	c.logTimes(e)
+	e.Stringer("stage", c.stages.at).Str("reason", string(reason))
+	if err != nil {
+		e.Str("error", quote(err.Error()))
+	}
+	e.Msg("connection")
+}
+
+func (c *connection) logSession(e *zerolog.Event) {
+	if c.session == nil {
+		return
+	}
+	state := c.session.ConnectionState()
+	if !state.HandshakeComplete {
+		return
+	}
+	e.Str("alpn", state.NegotiatedProtocol).Str("tls_version", tls.VersionName(state.Version)).
+		Str("cipher", tls.CipherSuiteName(state.CipherSuite)).Stringer("group", state.CurveID).Bool("resumed", state.DidResume)
+}
+
+func (c *connection) logBackend(e *zerolog.Event) {
+	if c.backend != nil {
+		e.Str("backend", c.backend.Name)
+	}
+	if c.target != nil {
+		e.Str("server", c.target.address)
+	}
+	if c.bytes != nil {
+		e.Int64("bytes_in", c.bytes.in.Load()).Int64("bytes_out", c.bytes.out.Load())
+	}
+}
+
+func (c *connection) logTimes(e *zerolog.Event) {
+	for _, t := range []struct {
+		name       string
+		first, end stage
+	}{
+		{"hello_ms", stageHello, stageRoute},
+		{"cert_ms", stageCertificate, stageHandshake},
+		{"handshake_ms", stageHandshake, stageConnect},
+		{"connect_ms", stageConnect, stageHeader},
+		{"total_ms", stageHello, stageCount},
+	} {
+		if took, ok := c.stages.took(t.first, t.end); ok {
+			e.Float64(t.name, float64(took.Microseconds())/1000)
+		}
+	}
+}

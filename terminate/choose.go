@@ -1,0 +1,140 @@
+package terminate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"hellogate/sni"
+	"hellogate/store"
+)
+
+// acmeProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3). It is not for backends.
+const acmeProtocol = "acme-tls/1"
+
+// choose takes every decision that needs the hello, before anything has been written to the client: it returns the
+// TLS configuration to go on with, or a refusal.
+func (c *connection) choose(life context.Context, hello *sni.Hello) (*tls.Config, error) {
+	c.stages.begin(stageRoute)
+	_ = c.client.SetDeadline(time.Now().Add(c.server.Limits.HandshakeTimeout))
+	if err := c.enterHandshake(); err != nil {
+		return nil, err
+	}
+	if err := c.takeName(hello); err != nil {
+		return nil, err
+	}
+	if err := c.match(hello); err != nil {
+		return nil, err
+	}
+	c.stages.begin(stageCertificate)
+	if err := c.lookUp(life, hello); err != nil {
+		return nil, err
+	}
+	c.stages.begin(stageHandshake)
+	return c.config(), nil
+}
+
+// takeName settles the one name that everything else goes by.
+func (c *connection) takeName(hello *sni.Hello) error {
+	c.helloName, c.name = hello.Name, hello.Name
+	if c.name == "" {
+		c.name = c.listener.DefaultName
+	}
+	if c.name == "" {
+		return &refusal{ReasonNoSNI, alertMissingExtension, nil}
+	}
+	return nil
+}
+
+// match finds the route and what can be said against the client before its name is looked up.
+func (c *connection) match(hello *sni.Hello) error {
+	route, pattern, ok := c.server.Route(c.name, hello.Info.SupportedProtos)
+	if !ok {
+		return &refusal{ReasonNoRoute, alertUnrecognizedName, nil}
+	}
+	c.route, c.pattern = route, pattern
+	switch {
+	case route.Action == Reject:
+		return &refusal{ReasonRejected, alertAccessDenied, nil}
+	case hello.Offers(acmeProtocol):
+		return &refusal{ReasonNoALPN, alertNoApplicationProtocol, errors.New("acme-tls/1 is not for backends")}
+	case !overlap(route.ALPN, hello.Info.SupportedProtos):
+		return &refusal{ReasonNoALPN, alertNoApplicationProtocol, nil}
+	case !speaks(hello, max(route.MinVersion, tls.VersionTLS12)):
+		return &refusal{ReasonHandshake, alertProtocolVersion, errors.New("the client's TLS versions are too old")}
+	}
+	return nil
+}
+
+// speaks reports whether the client offers a TLS version that is new enough. Versions made up to keep servers tolerant
+// (RFC 8701) don't count.
+func speaks(hello *sni.Hello, oldest uint16) bool {
+	return slices.ContainsFunc(hello.Info.SupportedVersions, func(v uint16) bool { return v >= oldest && v <= tls.VersionTLS13 })
+}
+
+// overlap reports whether a client that offers some protocols can be served by a route that takes some. Where one of
+// the two has nothing to say, none is negotiated. crypto/tls is laxer: it lets clients of HTTP/1.1 pass where only h2 is
+// taken, and the backend would be spoken to in the wrong protocol.
+func overlap(taken, offered []string) bool {
+	if len(taken) == 0 || len(offered) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(offered, func(p string) bool { return slices.Contains(taken, p) })
+}
+
+// lookUp gets the certificate, or the fallback in its place. It is asked before every handshake, resumed ones too: a
+// name that has no certificate any more is refused whatever ticket its client holds.
+func (c *connection) lookUp(life context.Context, hello *sni.Hello) error {
+	certificate, source, err := c.server.Certificates.Get(life, c.query(hello))
+	if err == nil {
+		c.certificate, c.source = certificate, source.String()
+	} else if err := c.fallBack(err); err != nil {
+		return err
+	}
+	c.backend = c.servedBy()
+	return nil
+}
+
+// fallBack serves the fallback certificate in place of the one that could not be had, where that is wanted.
+func (c *connection) fallBack(err error) error {
+	unknown := errors.Is(err, store.ErrUnknown)
+	if f := c.server.Fallback; f != nil && (unknown && f.OnUnknown || !unknown && f.OnFailure) {
+		c.certificate, c.source, c.fallback = f.Certificate, "fallback", true
+		return nil
+	}
+	if unknown {
+		return &refusal{ReasonNoCert, alertUnrecognizedName, err}
+	}
+	return &refusal{failureReason(err), alertInternalError, err}
+}
+
+// failureReason classes the failure of a look-up.
+func failureReason(err error) Reason {
+	failure, ok := errors.AsType[*store.Failure](err)
+	switch {
+	case ok && failure.CutOff:
+		return ReasonBreakerOpen
+	case ok: // perhaps the store's own deadline passed, but not the look-up's
+		return ReasonStoreDown
+	case errors.Is(err, context.DeadlineExceeded):
+		return ReasonCertTimeout
+	default:
+		return ReasonStoreDown
+	}
+}
+
+// sameName compares a name as crypto/tls has it with a normalised one.
+func sameName(wire, normal string) bool { return wire == normal || strings.EqualFold(wire, normal) }
+
+// remoteIP is the client's address; the zero Addr where it has none.
+func remoteIP(conn net.Conn) netip.Addr {
+	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return address.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}

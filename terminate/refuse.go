@@ -1,0 +1,83 @@
+package terminate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"hellogate/sni"
+)
+
+// The alerts that this package sends by hand, because crypto/tls has no way to ask for them (RFC 8446, section 6.2).
+const (
+	alertAccessDenied          = 49
+	alertProtocolVersion       = 70
+	alertInternalError         = 80
+	alertMissingExtension      = 109
+	alertUnrecognizedName      = 112
+	alertNoApplicationProtocol = 120
+)
+
+// lingerTimeout bounds how long a refused client may take to read why.
+const lingerTimeout = time.Second
+
+// refuse ends a connection whose handshake did not complete: with an alert, where one is due and crypto/tls has not
+// sent its own, and a close that does not destroy it.
+func (c *connection) refuse(err error) (Reason, error) {
+	reason, alert, err := c.diagnose(err)
+	if alert != 0 {
+		_ = c.client.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
+		if _, err := c.client.Conn.Write([]byte{21, 3, 3, 0, 2, 2, alert}); err != nil {
+			c.client.abort()
+			return reason, err
+		}
+	}
+	switch {
+	case c.isCut.Load(), reason == ReasonClientReset:
+		c.client.abort()
+	case len(c.hello.Recorded()) == 0 && alert == 0 && c.stages.at == stageHello:
+		_ = c.client.Close()
+	default:
+		c.client.finish(lingerTimeout)
+	}
+	return reason, err
+}
+
+// diagnose tells why a handshake failed, and which alert the client is still to be sent.
+func (c *connection) diagnose(err error) (Reason, uint8, error) {
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.reason, refused.alert, refused.err
+	}
+	if hello, ok := errors.AsType[*sni.HelloError](err); ok {
+		return Reason(hello.Fault), hello.Alert, hello.Err
+	}
+	remote, isOp := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ReasonTimeout, 0, err
+	case isOp && remote.Op == "remote error":
+		return ReasonClientAlert, 0, err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return ReasonTruncated, 0, err
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return ReasonClientReset, 0, err
+	case errors.Is(err, context.Canceled):
+		return ReasonDrained, 0, err
+	default:
+		return ReasonHandshake, 0, err // crypto/tls has sent the alert
+	}
+}
+
+// reset ends a connection whose handshake completed but which can't be carried: by a reset, because a close_notify
+// would say that the server had nothing to say.
+func (c *connection) reset(err error) (Reason, error) {
+	c.client.abort()
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.reason, refused.err
+	}
+	return ReasonInternal, err
+}

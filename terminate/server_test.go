@@ -1,0 +1,291 @@
+package terminate
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"hellogate/store"
+	ours "hellogate/terminate/proxyproto"
+)
+
+// Everything a client can be refused for, and the alert it gets.
+func TestRefusals(t *testing.T) {
+	b := startServer(t, func(o *Options) {
+		l := o.Certificates.(lookups)
+		l["failing.test"] = &store.Failure{Err: errors.New("500")}
+		l["cut.test"] = &store.Failure{Err: errors.New("breaker"), CutOff: true}
+		l["slow.test"] = func(context.Context) error { return fmt.Errorf("look-up: %w", context.DeadlineExceeded) }
+	})
+	route, _, _ := b.server.Route("a.test", nil)
+	route.ALPN = []string{"imap", "h2"}
+	tests := []struct {
+		name   string
+		server string
+		change func(*tls.Config)
+		alert  tls.AlertError
+		reason Reason
+	}{
+		{"unknown name", "unknown.test", nil, 112, ReasonNoCert},
+		{"store failing", "failing.test", nil, 80, ReasonStoreDown},
+		{"breaker open", "cut.test", nil, 80, ReasonBreakerOpen},
+		{"look-up too slow", "slow.test", nil, 80, ReasonCertTimeout},
+		{"no name", "", func(c *tls.Config) { c.InsecureSkipVerify = true }, 109, ReasonNoSNI},
+		{"bad name", "a..test", func(c *tls.Config) { c.InsecureSkipVerify = true }, 112, "bad_sni"},
+		{"another protocol", "a.test", func(c *tls.Config) { c.NextProtos = []string{"smtp"} }, 120, ReasonNoALPN},
+		{"HTTP/1.1 where only h2 is taken", "a.test", func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }, 120, ReasonNoALPN},
+		{"a CA's validation", "a.test", func(c *tls.Config) { c.NextProtos = []string{"acme-tls/1"} }, 120, ReasonNoALPN},
+		{"old TLS", "a.test", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, 70, ReasonHandshake},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := b.dial(test.server, test.change)
+			if want := test.alert.Error(); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(want, "tls: ")) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+			b.wantReason(test.reason)
+		})
+	}
+	if stats := b.server.Stats(); stats.Refused["no_cert"] != 1 || stats.Total != int64(len(tests)) || stats.Handshaking != 0 {
+		t.Errorf("stats %+v", stats)
+	}
+}
+
+// Rejected names, and names that no route matches.
+func TestRejectedAndUnrouted(t *testing.T) {
+	b := startServer(t, nil)
+	route, _, _ := b.server.Route("a.test", nil)
+	route.Action = Reject
+	if _, err := b.dial("a.test", nil); err == nil || !strings.Contains(err.Error(), "access denied") {
+		t.Errorf("error %v", err)
+	}
+	b.wantReason(ReasonRejected)
+}
+
+// What is not TLS is closed without an alert.
+func TestNotTLS(t *testing.T) {
+	b := startServer(t, nil)
+	conn, err := net.Dial("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+	wantRead(t, conn, nil, nil)
+	conn.Close()
+	b.wantReason("not_tls")
+}
+
+// The hello's deadline holds however the bytes trickle.
+func TestHelloTimeout(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.HelloTimeout = 300 * time.Millisecond })
+	conn, err := net.Dial("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() {
+		for _, c := range []byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3} {
+			if _, err := conn.Write([]byte{c}); err != nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+	wantRead(t, conn, []byte{21, 3, 3, 0, 2, 2, 90}, nil)
+	conn.Close()
+	b.wantReason(ReasonTimeout)
+}
+
+// The name of a listener stands in for the one that a client does not send.
+func TestDefaultName(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Listeners[0].DefaultName = "b.test" })
+	client, err := b.dial("", func(c *tls.Config) { c.InsecureSkipVerify = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := client.ConnectionState().PeerCertificates[0].DNSNames; names[0] != "b.test" {
+		t.Errorf("certificate for %q", names)
+	}
+}
+
+// The header tells who the client is and what it asked for.
+func TestProxyHeader(t *testing.T) {
+	b := startServer(t, nil)
+	route, _, _ := b.server.Route("a.test", nil)
+	route.ALPN = []string{"imap"}
+	route.Backend.SendProxy = ours.V2
+	route.Backend.TLVs = []ours.TLV{ours.Authority, ours.ALPN, ours.UniqueID, ours.SSL, ours.CRC32C}
+	client, err := b.dial("A.test", func(c *tls.Config) { c.NextProtos = []string{"x", "imap"} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := b.accept()
+	header, err := proxyproto.Read(bufio.NewReader(backend))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header.SourceAddr.String() != client.LocalAddr().String() || header.DestinationAddr.String() != client.RemoteAddr().String() {
+		t.Errorf("addresses %v, %v", header.SourceAddr, header.DestinationAddr)
+	}
+	fields, err := header.TLVs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[proxyproto.PP2Type]string{}
+	for _, f := range fields {
+		got[f.Type] = string(f.Value)
+	}
+	client.Close()
+	backend.Close()
+	line := b.line()
+	if got[proxyproto.PP2_TYPE_AUTHORITY] != "a.test" || got[proxyproto.PP2_TYPE_ALPN] != "imap" || got[proxyproto.PP2_TYPE_UNIQUE_ID] != line["conn"] {
+		t.Errorf("fields %q, line %v", got, line)
+	}
+}
+
+// The next server takes over where one can't be reached; where none can, the client is reset and the log names them.
+func TestServersDown(t *testing.T) {
+	dead := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}
+	first, second := dead(), dead()
+	b := startServer(t, nil)
+	route, _, _ := b.server.Route("a.test", nil)
+	route.Backend = NewBackend(BackendOptions{Name: "main", Servers: []string{first, b.backend.Addr().String()}, ConnectTimeout: time.Second, Retries: 1})
+	for range 4 {
+		b.pair()
+	}
+	if s := route.Backend.Status().Servers; s[0].State != "down" || s[0].Failures == 0 || s[1].State != "up" || s[1].Connections == 0 {
+		t.Errorf("servers %+v", s)
+	}
+	route.Backend = NewBackend(BackendOptions{Name: "gone", Servers: []string{first, second}, ConnectTimeout: time.Second, Retries: 2})
+	client, err := b.dial("a.test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, client, nil, syscall.ECONNRESET)
+	line := b.line()
+	if text, _ := line["error"].(string); line["reason"] != "no_backend" || !strings.Contains(text, first) || !strings.Contains(text, second) {
+		t.Errorf("line %v", line)
+	}
+}
+
+// More connections than allowed are reset, and room that is left is filled again.
+func TestConnectionLimit(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.Connections = 2 })
+	first, backend := b.pair()
+	b.pair()
+	if _, err := b.dial("a.test", nil); err == nil {
+		t.Error("a third connection was served")
+	}
+	first.Close()
+	backend.Close()
+	b.line()
+	for b.server.Stats().Active > 1 { // it is counted until its line is written
+		time.Sleep(time.Millisecond)
+	}
+	b.pair()
+	if n := b.server.Stats().Refused["limited"]; n != 1 {
+		t.Errorf("%d limited", n)
+	}
+}
+
+// A hung look-up holds its own handshake only, up to the limit of open ones.
+func TestHandshakeLimit(t *testing.T) {
+	b := startServer(t, func(o *Options) {
+		o.Limits.Handshakes = 1
+		o.Certificates.(lookups)["hung.test"] = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		o.Limits.DrainTimeout = 100 * time.Millisecond
+	})
+	go func() { _, _ = b.dial("hung.test", nil) }()
+	for b.server.Stats().Handshaking == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := b.dial("a.test", nil); err == nil {
+		t.Error("a second handshake was let in")
+	}
+	b.wantReason(ReasonLimited)
+	if err := b.stop(); err == nil {
+		t.Error("a drain that cut something said nothing")
+	}
+	b.wantReason(ReasonDrained)
+}
+
+// A drain lets a transfer end, and cuts what does not.
+func TestDrain(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.DrainTimeout = 5 * time.Second })
+	client, backend := b.pair()
+	stopped := make(chan error, 1)
+	go func() { stopped <- b.stop() }()
+	for {
+		conn, err := net.DialTimeout("tcp", b.address, time.Second)
+		if err != nil {
+			break
+		}
+		conn.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	data := filled(1 << 20)
+	go func() { mustWrite(t, backend, data); backend.Close() }()
+	wantRead(t, client, data, nil)
+	client.Close()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainCuts(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.DrainTimeout = 200 * time.Millisecond })
+	client, backend := b.pair()
+	if err := b.stop(); err == nil || !strings.Contains(err.Error(), "1 connections cut") {
+		t.Errorf("error %v", err)
+	}
+	wantRead(t, client, nil, syscall.ECONNRESET)
+	wantRead(t, backend, nil, syscall.ECONNRESET)
+	b.wantReason(ReasonDrained)
+}
+
+// flaky fails now and then, as a listener without descriptors does.
+type flaky struct {
+	net.Listener
+	failures int
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if f.failures > 0 {
+		f.failures--
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
+}
+
+func TestAcceptRecovers(t *testing.T) {
+	var f *flaky
+	start := time.Now()
+	b := startServer(t, func(o *Options) {
+		f = &flaky{o.Listeners[0].Listener, 5}
+		o.Listeners[0].Listener = f
+	})
+	b.pair()
+	if took := time.Since(start); took < 5*time.Millisecond*(1+2+4+8+16) {
+		t.Errorf("five failures took %v: no pause", took)
+	}
+}
