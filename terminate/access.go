@@ -30,11 +30,16 @@ func (s stage) String() string {
 type stages struct {
 	at    stage
 	start [stageCount]time.Time
+	over  time.Time // zero: it goes on
 }
 
 func (s *stages) begin(next stage) { s.at, s.start[next] = next, time.Now() }
 
-// took is how long the stages from first up to, and without, end took; until now where they did not end.
+// end notes that the connection is over, but for its orderly close.
+func (s *stages) end() { s.over = time.Now() }
+
+// took is how long the stages from first up to, and without, end took; until the connection was over where they did not
+// end.
 func (s *stages) took(first, end stage) (time.Duration, bool) {
 	if s.start[first].IsZero() {
 		return 0, false
@@ -44,7 +49,10 @@ func (s *stages) took(first, end stage) (time.Duration, bool) {
 			return s.start[next].Sub(s.start[first]), true
 		}
 	}
-	return time.Since(s.start[first]), true
+	if s.over.IsZero() {
+		return time.Since(s.start[first]), true
+	}
+	return s.over.Sub(s.start[first]), true
 }
 
 // log writes the connection's line. Nothing in it is as a client sent it, but the names that are names and the

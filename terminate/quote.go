@@ -2,6 +2,7 @@ package terminate
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,11 +18,10 @@ func quote(text string) string {
 	if len(text) > maxLogged {
 		text = text[:maxLogged] + "..."
 	}
-	quoted := strconv.QuoteToASCII(text)
-	if plain := quoted[1 : len(quoted)-1]; plain == text {
-		return text
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return strconv.QuoteToASCII(text)
 	}
-	return quoted
+	return text
 }
 
 // throttle logs what repeats itself under load at most once a second each, with the count of what it kept to itself.

@@ -28,6 +28,7 @@ const lingerTimeout = time.Second
 // refuse ends a connection whose handshake did not complete: with an alert, where one is due and crypto/tls has not
 // sent its own, and a close that does not destroy it.
 func (c *connection) refuse(err error) (Reason, error) {
+	c.stages.end()
 	reason, alert, err := c.diagnose(err)
 	if alert != 0 {
 		_ = c.client.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
@@ -37,7 +38,7 @@ func (c *connection) refuse(err error) (Reason, error) {
 		}
 	}
 	switch {
-	case c.isCut.Load(), reason == ReasonClientReset:
+	case c.isCut.Load(), reason == ReasonClientReset, reason == ReasonNameMismatch: // the handshake was complete
 		c.client.abort()
 	case len(c.hello.Recorded()) == 0 && alert == 0 && c.stages.at == stageHello:
 		_ = c.client.Close()
