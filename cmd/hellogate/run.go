@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"hellogate/control/instance"
+	"hellogate/control/logging"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run the load balancer, from flags or a configuration file",
+		UsageText: "hellogate run --listen ADDRESS --store URL|FOLDER --backend ADDRESS [flags]\nhellogate run --config FILE [--control PATH] [--log-level LEVEL] [--log-format FORMAT]",
+		Description: "Examples:  hellogate run --listen :443 --store https://127.0.0.1:8888/certs --backend 127.0.0.1:9000 --send-proxy v2\n" +
+			"           hellogate run --config /etc/hellogate/hellogate.yaml\n\n" +
+			"It stays in the foreground and logs to standard error. SIGTERM, SIGINT and 'hellogate shutdown' let open\n" +
+			"connections end, for as long as limits.drain_timeout; a second signal ends it at once.\n" +
+			"The store's bearer token comes from --token-file or from the variable HELLOGATE_STORE_TOKEN.",
+		Flags: []cli.Flag{
+			configFlag(),
+			listFlag("listen", "`ADDRESS` to listen on, as in :443; may be repeated"),
+			textFlag("store", "certificate store: an https:// or http:// `URL`, or a folder"),
+			listFlag("backend", "`ADDRESS` of a server that gets the plaintext; may be repeated"),
+			textFlag("send-proxy", "PROXY protocol `VERSION` that the backend gets: off, v1 or v2 (default: v2)"),
+			textFlag("token-file", "`FILE` that holds the store's bearer token"),
+			textFlag("ca-file", "PEM `FILE` with the certificates that the store's is verified with"),
+			textFlag("fallback-cert", "PEM `FILE` with the certificate for names that have none"),
+			textFlag("fallback-key", "PEM `FILE` with its key"),
+			controlFlag(),
+			textFlag("log-level", "`LEVEL` of the least that is logged: trace, debug, info, warn or error (default: info)"),
+			textFlag("log-format", "`FORMAT` of the log: json or text (default: json)"),
+		},
+		Action: run,
+	}
+}
+
+func run(c *cli.Context) error {
+	if err := exactly(c, 0, ""); err != nil {
+		return err
+	}
+	settings, err := readSettings(c)
+	if err != nil {
+		return err
+	}
+	// Whoever reads standard error may end; the traffic goes on.
+	signal.Ignore(syscall.SIGPIPE)
+	log, err := logging.New(os.Stderr, string(settings.config.Log.Level), string(settings.config.Log.Format))
+	if err != nil {
+		return usage(c.Command.HelpName, "%v", err)
+	}
+	defer log.Close()
+	for _, note := range settings.notes {
+		log.Warn().Str("note", note).Msg("configuration")
+	}
+	if err := instance.NoCoreDumps(); err != nil {
+		log.Warn().Err(err).Msg("core dumps stay on")
+	}
+	ctx, stop := untilSignal(c.Context)
+	defer stop()
+	balancer, err := instance.New(settings.config, instance.Options{
+		Version:    version(),
+		StoreToken: settings.token,
+		Log:        log.Logger,
+		LogDropped: log.Dropped,
+	})
+	if err != nil {
+		return err
+	}
+	balancer.Run(ctx)
+	return nil
+}

@@ -1,0 +1,359 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"hellogate/breaker"
+	"hellogate/cache"
+	"hellogate/terminate"
+)
+
+// running is a Server on a real socket.
+type running struct {
+	path      string
+	cache     *fakeCache
+	client    *Client
+	log       *logged
+	shutdowns atomic.Int64
+}
+
+// logged is a log that can be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func serve(t *testing.T, change func(*Options), names ...string) *running {
+	t.Helper()
+	r := &running{path: socketPath(t), cache: new(fakeCache), log: new(logged)}
+	for _, name := range names {
+		r.cache.infos = append(r.cache.infos, certificate(name))
+	}
+	options := Options{
+		Version:      "1.2.3",
+		Started:      time.Now().Add(-time.Minute),
+		Certificates: r.cache,
+		Traffic:      fakeTraffic{},
+		Stores:       []Store{fakeStore{Name: "store"}},
+		Backends:     []Pool{fakePool{Name: "mail", Servers: []terminate.ServerStatus{{Address: "127.0.0.1:1", State: "up", Weight: 1}}}},
+		Shutdown:     func() { r.shutdowns.Add(1) },
+		Log:          zerolog.New(r.log),
+	}
+	if change != nil {
+		change(&options)
+	}
+	socket, err := Listen(SocketOptions{Path: r.path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- NewServer(options).Serve(ctx, socket) }()
+	r.client = NewClient(r.path)
+	t.Cleanup(func() {
+		r.client.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		socket.Close()
+	})
+	return r
+}
+
+// socketPath is short enough for a socket, which that of t.TempDir need not be.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	directory, err := os.MkdirTemp("", "hg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(directory) })
+	return filepath.Join(directory, "control.sock")
+}
+
+// ask sends a request as curl would.
+func (r *running) ask(t *testing.T, method, path, body string) (status int, text string, header http.Header) {
+	t.Helper()
+	request, err := http.NewRequest(method, "http://hellogate"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := r.client.http.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(answer), response.Header
+}
+
+func TestAnswers(t *testing.T) {
+	const long = "a.example"
+	for _, c := range []struct {
+		name, method, path, body string
+		status                   int
+		want                     string // in the answer
+	}{
+		{"version", "GET", "/version", "", 200, `"version":"1.2.3"`},
+		{"status", "GET", "/status", "", 200, `"connections":{"active":3,"total":9,"limit":100`},
+		{"status takes no parameters", "GET", "/status?x=1", "", 400, `unknown parameter \"x\"`},
+		{"certs", "GET", "/certs", "", 200, `{"certs":[{"name":"a.example"`},
+		{"certs by pattern", "GET", "/certs?pattern=b.example", "", 200, `{"certs":[{"name":"b.example"`},
+		{"certs by bad pattern", "GET", "/certs?pattern=**", "", 400, `"result":"error"`},
+		{"cert", "GET", "/certs/" + long, "", 200, `"name":"a.example"`},
+		{"cert with a trailing dot", "GET", "/certs/a.example.", "", 200, `"name":"a.example"`},
+		{"cert in upper case", "GET", "/certs/A.EXAMPLE", "", 200, `"name":"a.example"`},
+		{"cert of an unknown name", "GET", "/certs/other.example", "", 404, `not in the cache`},
+		{"cert of no name", "GET", "/certs/a_b..c", "", 400, `"result":"error"`},
+		{"cert of a path", "GET", "/certs/..%2Fetc", "", 400, `"result":"error"`},
+		{"backends", "GET", "/backends", "", 200, `{"backends":[{"name":"mail","servers":[{"address":"127.0.0.1:1","state":"up","weight":1,"connections":0`},
+		{"explain", "GET", "/explain/a.example", "", 200, `"route":"*","action":"terminate","backend":"mail"`},
+		{"explain with a bad flag", "GET", "/explain/a.example?fetch=perhaps", "", 400, `fetch is true or false`},
+		{"explain what is rejected", "GET", "/explain/rejected.example", "", 200, `"action":"reject"`},
+		{"explain with protocols", "GET", "/explain/a.example?alpn=rejected", "", 200, `"action":"reject"`},
+		{"explain without a route", "GET", "/explain/a.nowhere", "", 200, `no route`},
+		{"flush a name", "POST", "/flush/a.example", "", 200, `{"result":"success","flushed":["a.example"],"pinned":[]}`},
+		{"flush an unknown name", "POST", "/flush/other.example", "", 200, `{"result":"success","flushed":[],"pinned":[]}`},
+		{"flush no name", "POST", "/flush/-", "", 400, `"result":"error"`},
+		{"flush all", "POST", "/flush/all", "", 200, `"flushed":["a.example","b.example"]`},
+		{"flush names", "POST", "/flush", `{"names":["B.example.","a.example"]}`, 200, `"flushed":["a.example","b.example"]`},
+		{"flush by pattern", "POST", "/flush", `{"pattern":"*.example"}`, 200, `"flushed":["a.example","b.example"]`},
+		{"flush by fingerprint", "POST", "/flush", `{"fingerprint":"` + fmt.Sprintf("%064x", 9) + `"}`, 200, `"flushed":["a.example","b.example"]`},
+		{"flush by bad fingerprint", "POST", "/flush", `{"fingerprint":"00"}`, 400, `not 64 hexadecimal digits`},
+		{"flush everything by body", "POST", "/flush", `{"all":true}`, 200, `"flushed":["a.example","b.example"]`},
+		{"flush nothing", "POST", "/flush", `{}`, 400, `nothing to flush`},
+		{"flush with an empty body", "POST", "/flush", ``, 400, `body: EOF`},
+		{"flush an unknown field", "POST", "/flush", `{"name":"a.example"}`, 400, `unknown field`},
+		{"flush two values", "POST", "/flush", `{"all":true}{}`, 400, `more than one JSON value`},
+		{"flush one bad name of two", "POST", "/flush", `{"names":["a.example","b..c"]}`, 400, `"result":"error"`},
+		{"prefetch", "POST", "/prefetch", `{"names":["x.example"]}`, 200, `{"name":"x.example","result":"fetched","reason":""}` + "\n"},
+		{"prefetch nothing", "POST", "/prefetch", `{"names":[]}`, 400, `nothing to fetch`},
+		{"shutdown", "POST", "/shutdown", "", 200, `{"result":"success"}`},
+		{"wrong method", "POST", "/status", "", 405, `takes GET`},
+		{"wrong method of a name", "PUT", "/flush/a.example", "", 405, `takes POST`},
+		{"delete", "DELETE", "/certs/a.example", "", 405, `takes GET`},
+		{"reload is not here yet", "POST", "/reload", "", 404, `no such path`},
+		{"metrics are not here yet", "GET", "/metrics", "", 404, `no such path`},
+		{"unknown path", "GET", "/nothing", "", 404, `{"result":"error","reason":"no such path: \"/nothing\""}`},
+		{"root", "GET", "/", "", 404, `no such path`},
+		{"path that is not clean", "GET", "//status", "", 404, `no such path`},
+		{"body that is too large", "POST", "/flush", `{"pattern":"` + strings.Repeat("x", bodyBytes) + `"}`, 413, `larger than`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := serve(t, nil, "a.example", "b.example")
+			status, text, header := r.ask(t, c.method, c.path, c.body)
+			if status != c.status || !strings.Contains(text, c.want) {
+				t.Errorf("got %d %s, want %d %s", status, text, c.status, c.want)
+			}
+			if kind := header.Get("Content-Type"); kind != "application/json" && kind != "application/x-ndjson" {
+				t.Errorf("content type %q", kind)
+			}
+			if status >= 400 {
+				var problem Problem
+				if err := json.Unmarshal([]byte(text), &problem); err != nil || problem.Result != "error" || problem.Reason == "" {
+					t.Errorf("not an error: %s (%v)", text, err)
+				}
+			}
+			if status == 405 && header.Get("Allow") == "" {
+				t.Error("no Allow header")
+			}
+		})
+	}
+}
+
+// The shapes are a contract: these keys are there, under these names.
+func TestShapes(t *testing.T) {
+	r := serve(t, nil, "a.example")
+	for _, c := range []struct {
+		path string
+		keys []string
+	}{
+		{"/status", []string{"version", "uptime_seconds", "connections", "cache", "stores", "backends", "names"}},
+		{"/certs/a.example", []string{
+			"name", "names", "issuer", "fingerprint_sha256", "key_type", "store", "source", "fetched_at",
+			"refetch_in_seconds", "expires_in_seconds", "not_after", "last_error",
+		}},
+		{"/explain/a.example", []string{"name", "route", "action", "backend", "certificate", "steps"}},
+	} {
+		_, text, _ := r.ask(t, "GET", c.path, "")
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(text), &fields); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range c.keys {
+			if _, ok := fields[key]; !ok {
+				t.Errorf("%s has no %q: %s", c.path, key, text)
+			}
+		}
+	}
+}
+
+func TestNothingIsNullInAnEmptyStatus(t *testing.T) {
+	r := serve(t, func(options *Options) { options.Stores, options.Backends = nil, nil })
+	if _, text, _ := r.ask(t, "GET", "/status", ""); strings.Contains(text, "null") {
+		t.Errorf("got %s", text)
+	}
+}
+
+func TestStatusSaysWhatIsWrong(t *testing.T) {
+	expiring := certificate("old.example")
+	expiring.NotAfter, expiring.RefetchAt = time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
+	withdrawn := certificate("gone.example")
+	withdrawn.Withdrawn = true
+	failing := certificate("failing.example")
+	failing.LastError = "timeout"
+	short := certificate("short.example") // lives for an hour, and is renewed in time
+	short.NotAfter, short.RefetchAt = time.Now().Add(time.Hour), time.Now().Add(time.Minute)
+	for _, c := range []struct {
+		name   string
+		change func(*Options)
+		infos  []cache.Info
+		want   []string
+	}{
+		{"nothing", func(*Options) {}, []cache.Info{certificate("a.example"), short}, []string{}},
+		{"open breaker", func(o *Options) {
+			o.Stores = []Store{fakeStore{Name: "s", State: breaker.Open, RetryIn: 12 * time.Second}}
+		}, nil, []string{"store s is not asked, it kept failing: breaker open, retry in 12s"}},
+		{
+			"half open breaker", func(o *Options) { o.Stores = []Store{fakeStore{Name: "s", State: breaker.HalfOpen}} }, nil,
+			[]string{"store s kept failing: breaker half open, one request probes it"},
+		},
+		{"server down", func(o *Options) {
+			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}, {State: "up"}}}}
+		}, nil, []string{"backend b: 1 of 2 servers down"}},
+		{"certificates", func(*Options) {}, []cache.Info{expiring, withdrawn, failing}, []string{
+			"certificates: 1 expire within 3 days and could not be renewed",
+			"certificates: 1 withdrawn: their store knows the name no more",
+			"certificates: 1 could not be fetched again at the last attempt",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := serve(t, c.change)
+			r.cache.infos = c.infos
+			status, err := r.client.Status(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, status.Problems); diff != "" {
+				t.Error(diff)
+			}
+			if state := status.State; (state == StateOK) != (len(c.want) == 0) {
+				t.Errorf("state %s", state)
+			}
+		})
+	}
+}
+
+func TestTheFirstToExpireStandsFirst(t *testing.T) {
+	r := serve(t, nil)
+	for i := range 100 {
+		info := certificate(fmt.Sprintf("n%02d.example", i))
+		info.LastError, info.NotAfter = "failed", time.Now().Add(time.Duration(1000-i)*time.Hour)
+		r.cache.infos = append(r.cache.infos, info)
+	}
+	status, err := r.client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(status.Troubled) != sampleSize || status.Troubled[0].Name != "n99.example" || status.Troubled[19].Name != "n80.example" {
+		t.Errorf("got %d, from %s", len(status.Troubled), status.Troubled[0].Name)
+	}
+}
+
+func TestAStormOfStatusWalksTheCacheOnce(t *testing.T) {
+	r := serve(t, nil, "a.example")
+	for range 20 {
+		if _, err := r.client.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.cache.walks != 1 {
+		t.Errorf("%d walks", r.cache.walks)
+	}
+}
+
+func TestChangesAreLoggedWithWhoAskedForThem(t *testing.T) {
+	r := serve(t, nil, "a.example")
+	for _, c := range []struct{ path, body, want string }{
+		{"/flush/a.example", "", "control: flush"},
+		{"/prefetch", `{"names":["a.example"]}`, "control: prefetch"},
+		{"/shutdown", "", "control: shutdown"},
+	} {
+		r.ask(t, "POST", c.path, c.body)
+		if text := r.log.String(); !strings.Contains(text, c.want) {
+			t.Errorf("%s: log %s", c.path, text)
+		}
+	}
+	if _, ok := credentials(connect(t, r.path)); !ok {
+		t.Skip("peer credentials are not known on this system")
+	}
+	if want := fmt.Sprintf(`"uid":%d,"pid":%d`, os.Getuid(), os.Getpid()); strings.Count(r.log.String(), want) != 3 {
+		t.Errorf("want 3 times %s in %s", want, r.log)
+	}
+}
+
+func TestShutdownAnswersFirst(t *testing.T) {
+	r := serve(t, nil)
+	if err := r.client.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); r.shutdowns.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not called")
+		}
+	}
+}
+
+func TestExplainWithAFetchLooksTheNameUp(t *testing.T) {
+	r := serve(t, nil)
+	explanation, err := r.client.Explain(t.Context(), "unknown.example", ExplainOptions{Fetch: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(explanation.Steps, Step{Step: "fetch", Result: "unknown: 404"}) {
+		t.Errorf("got %+v", explanation.Steps)
+	}
+}
+
+func connect(t *testing.T, path string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}

@@ -1,0 +1,184 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestClientStreamsALongList(t *testing.T) {
+	r := serve(t, nil)
+	const count = 20_000
+	for i := range count {
+		r.cache.infos = append(r.cache.infos, certificate(fmt.Sprintf("n%d.example", i)))
+	}
+	got := 0
+	for cert, err := range r.client.Certs(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cert.Name != fmt.Sprintf("n%d.example", got) {
+			t.Fatalf("%d: %s", got, cert.Name)
+		}
+		got++
+	}
+	if got != count {
+		t.Errorf("got %d of %d", got, count)
+	}
+	for range r.client.Certs(t.Context(), "*.example") {
+		break // whoever stops early leaves nothing behind: goleak looks
+	}
+}
+
+func TestClientSeesAListThatIsCutShort(t *testing.T) {
+	for _, body := range []string{`{"certs":[`, `{"certs":[{"name":"a.example"}`, `{"certs":[{"name":"a.ex`, ``} {
+		path := socketPath(t)
+		listener, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			io.ReadAtLeast(conn, make([]byte, 4096), 1)
+			fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\n\r\n%s", body)
+		}()
+		client := NewClient(path)
+		var last error
+		for _, err := range client.Certs(t.Context(), "") {
+			last = err
+		}
+		if last == nil {
+			t.Errorf("%q is taken for the whole list", body)
+		}
+		client.Close()
+		listener.Close()
+	}
+}
+
+func TestClientPrefetches(t *testing.T) {
+	r := serve(t, nil)
+	results := map[string]string{}
+	for result, err := range r.client.Prefetch(t.Context(), []string{"a.example", "unknown.example"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[result.Name] = result.Result
+	}
+	if results["a.example"] != "fetched" || results["unknown.example"] != "unknown" || len(results) != 2 {
+		t.Errorf("got %v", results)
+	}
+}
+
+// Prefetching goes on for longer than any single timeout of the server.
+func TestAPrefetchMayTakeLong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the server's read timeout")
+	}
+	t.Parallel()
+	r := serve(t, nil)
+	r.cache.prefetch = func(ctx context.Context, _ string) (string, string) {
+		select {
+		case <-time.After(readTimeout + 2*time.Second):
+			return "fetched", ""
+		case <-ctx.Done():
+			return "failed", ctx.Err().Error()
+		}
+	}
+	for result, err := range r.client.Prefetch(t.Context(), []string{"a.example"}) {
+		if err != nil || result.Result != "fetched" {
+			t.Errorf("%+v, %v", result, err)
+		}
+	}
+}
+
+func TestAClientThatGoesEndsItsPrefetch(t *testing.T) {
+	r := serve(t, nil)
+	began, ended := make(chan struct{}, 1000), make(chan struct{}, 1000)
+	r.cache.prefetch = func(ctx context.Context, _ string) (string, string) {
+		began <- struct{}{}
+		<-ctx.Done()
+		ended <- struct{}{}
+		return "failed", "cancelled"
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		cancel()
+	}()
+	for range r.client.Prefetch(ctx, make([]string, 0, 1000)) {
+	}
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = fmt.Sprintf("n%d.example", i)
+	}
+	for range r.client.Prefetch(ctx, names) {
+	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("still fetching")
+	}
+	time.Sleep(50 * time.Millisecond)
+	if left := len(began); left > 2*prefetchers {
+		t.Errorf("%d more were begun", left)
+	}
+}
+
+func TestClientErrors(t *testing.T) {
+	gone := NewClient(socketPath(t))
+	_, err := gone.Status(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "is hellogate running?") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+	r := serve(t, nil)
+	_, err = r.client.Cert(t.Context(), "a.example")
+	if refused, ok := errors.AsType[*Refused](err); !ok || refused.Code != 404 || err.Error() != "a.example: not in the cache" {
+		t.Errorf("got %v", err)
+	}
+	_, err = r.client.Flush(t.Context(), FlushRequest{})
+	if err == nil || !strings.Contains(err.Error(), "nothing to flush") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// F42: whoever may connect can't keep others from being answered for long, nor make the server hold much.
+func TestAbuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the server's header timeout")
+	}
+	t.Parallel()
+	r := serve(t, nil, "a.example")
+	for range 2 * ConnectionLimit {
+		conn := connect(t, r.path)
+		io.WriteString(conn, "POST /flush HTTP/1.1\r\nHost: x\r\nContent-Le")
+	}
+	endless := connect(t, r.path)
+	go func() {
+		line := []byte(strings.Repeat("x", 64<<10))
+		endless.Write([]byte("GET /"))
+		for range 1000 {
+			if _, err := endless.Write(line); err != nil {
+				return
+			}
+		}
+		t.Error("64 MB of request line were taken")
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*headerTimeout)
+	defer cancel()
+	if _, err := r.client.Status(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(r.path); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,219 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"hellogate/control"
+	"hellogate/control/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// configuration is one that works, with what a test adds to it.
+func configuration(t *testing.T, more string) *config.Config {
+	t.Helper()
+	directory, err := os.MkdirTemp("", "hg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(directory) })
+	text := fmt.Sprintf(`
+stores: [{dir: {path: %q}}]
+backends: {mail: {servers: [{address: "127.0.0.1:9"}]}, web: {servers: [{address: "127.0.0.1:9"}], send_proxy: v1}}
+routes:
+  - match: {names: ["*.mail.example"], alpn: [imap]}
+    backend: mail
+    truncation: reset
+  - match: {names: ["*.mail.example"]}
+    action: reject
+  - backend: web
+    tls: {min_version: "1.3", alpn: [h2]}
+control: {socket: %q}
+%s`, directory, filepath.Join(directory, "control.sock"), more)
+	if !strings.Contains(more, "listeners:") {
+		text += "\nlisteners: [{address: \"127.0.0.1:0\"}]"
+	}
+	loaded, err := config.Parse("test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+func TestRunsUntilShutdown(t *testing.T) {
+	loaded := configuration(t, "")
+	balancer, err := New(loaded, Options{Version: "1.2.3", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		balancer.Run(context.Background())
+	}()
+	address := balancer.Addresses()[0].String()
+	client := control.NewClient(loaded.Control.Socket)
+	defer client.Close()
+	status, err := client.Status(t.Context())
+	if err != nil || status.Version != "1.2.3" || status.State != control.StateOK {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if err := client.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-ended
+	if _, err := os.Lstat(loaded.Control.Socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("control socket: %v", err)
+	}
+	if conn, err := net.Dial("tcp", address); err == nil {
+		conn.Close()
+		t.Error("still listening")
+	}
+}
+
+func TestControlAnswersWhileDraining(t *testing.T) {
+	loaded := configuration(t, "limits: {drain_timeout: 5s, hello_timeout: 5s}")
+	balancer, err := New(loaded, Options{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", balancer.Addresses()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		balancer.Run(ctx)
+	}()
+	client := control.NewClient(loaded.Control.Socket)
+	defer client.Close()
+	waitFor(t, client, func(status control.Status) bool { return status.Connections.Active == 1 })
+	cancel()
+	waitFor(t, client, func(status control.Status) bool { return status.State == control.StateDraining })
+	conn.Close()
+	select {
+	case <-ended:
+	case <-time.After(4 * time.Second):
+		t.Error("does not end with its last connection")
+		<-ended
+	}
+}
+
+func waitFor(t *testing.T, client *control.Client, holds func(control.Status) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		status, err := client.Status(t.Context())
+		if err == nil && holds(status) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", status, err)
+		}
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	balancer, err := New(configuration(t, ""), Options{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer balancer.Close()
+	for _, c := range []struct {
+		name      string
+		protocols []string
+		want      string
+	}{
+		{"a.mail.example", []string{"imap"}, "terminate mail 1.2 reset"},
+		{"a.mail.example", nil, "reject - 1.2 fin"},
+		{"other.example", nil, "terminate web 1.3 fin"},
+	} {
+		route, _, ok := balancer.traffic.Route(c.name, c.protocols)
+		if !ok {
+			t.Errorf("%s: no route", c.name)
+			continue
+		}
+		backend, truncation := "-", "fin"
+		if route.Backend != nil {
+			backend = route.Backend.Name
+		}
+		if route.ResetOnTruncation {
+			truncation = "reset"
+		}
+		got := fmt.Sprintf("%s %s %s %s", route.Action, backend, config.TLSVersion(route.MinVersion), truncation)
+		if got != c.want {
+			t.Errorf("%s %v: %s, want %s", c.name, c.protocols, got, c.want)
+		}
+	}
+}
+
+// What fails to open leaves nothing open: goleak looks, and so does the second attempt.
+func TestWhatCannotBeOpened(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	for _, c := range []struct{ name, more, want string }{
+		{"port in use", fmt.Sprintf("listeners: [{address: \"127.0.0.1:0\"}, {address: %q}]", address), "listeners[1].address: listen tcp " + address + ": bind: address already in use"},
+		{"no fallback certificate", `fallback: {cert_file: /nonexistent.crt, key_file: /nonexistent.key}`, "fallback: /nonexistent.crt with /nonexistent.key: open /nonexistent.crt: no such file or directory"},
+		{"no roots", `cache: {alias_ca_file: /nonexistent.crt}`, "cache.alias_ca_file: open /nonexistent.crt"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			loaded := configuration(t, c.more)
+			for range 2 {
+				balancer, err := New(loaded, Options{Log: zerolog.Nop()})
+				if err == nil {
+					balancer.Close()
+					t.Fatal("opened")
+				}
+				if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("got %v, want %s", err, c.want)
+				}
+			}
+			if _, err := os.Lstat(loaded.Control.Socket); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("control socket: %v", err)
+			}
+		})
+	}
+}
+
+func TestControlSocketInUse(t *testing.T) {
+	loaded := configuration(t, "")
+	first, err := New(loaded, Options{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := New(loaded, Options{Log: zerolog.Nop()}); err == nil || !strings.Contains(err.Error(), "is in use by a running hellogate") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConnectionsFitTheDescriptors(t *testing.T) {
+	loaded := configuration(t, "limits: {connections: 1000000000}")
+	balancer, err := New(loaded, Options{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer balancer.Close()
+	possible, files := balancer.possibleConnections()
+	if got := balancer.traffic.Limits.Connections; got != possible || uint64(got)*2+descriptorsKept > files {
+		t.Errorf("%d connections with %d descriptors", got, files)
+	}
+}

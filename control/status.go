@@ -1,0 +1,217 @@
+package control
+
+import (
+	"net/http"
+	"time"
+
+	"hellogate/breaker"
+)
+
+// sampleSize is how many names a status shows.
+const sampleSize = 20
+
+// The states of a Status.
+const (
+	StateOK       = "ok"
+	StateDegraded = "degraded"
+	StateDraining = "draining"
+)
+
+// Status is how a hellogate is doing.
+type Status struct {
+	Version     string        `json:"version"`
+	State       string        `json:"state"`    // ok, degraded or draining
+	Problems    []string      `json:"problems"` // what is degraded, the worst first
+	Uptime      int64         `json:"uptime_seconds"`
+	Connections Connections   `json:"connections"`
+	Cache       CacheStatus   `json:"cache"`
+	Stores      []StoreStatus `json:"stores"`
+	Backends    []Backend     `json:"backends"`
+	Process     Process       `json:"process"`
+	Troubled    []Cert        `json:"troubled"` // certificates in trouble, the first to expire first, up to 20
+	Names       []Cert        `json:"names"`    // a sample
+}
+
+// Connections counts those of clients.
+type Connections struct {
+	Active      int64             `json:"active"`
+	Total       int64             `json:"total"`
+	Limit       int64             `json:"limit"`
+	Handshaking int64             `json:"handshaking"`
+	BytesIn     int64             `json:"bytes_in"`
+	BytesOut    int64             `json:"bytes_out"`
+	Refused     map[string]uint64 `json:"refused"` // that did not end well, by reason
+}
+
+// CacheStatus is what the cache holds and how often it was asked.
+type CacheStatus struct {
+	Entries    int    `json:"entries"`
+	Bytes      int64  `json:"bytes"`
+	LimitBytes int64  `json:"limit_bytes"`
+	Negative   int    `json:"negative"`
+	Hits       uint64 `json:"hits"`
+	Stale      uint64 `json:"stale"`
+	Misses     uint64 `json:"misses"`
+	Coalesced  uint64 `json:"coalesced"`
+	Evictions  uint64 `json:"evictions"`
+	Aliases    int    `json:"aliases"`   // of the entries, those that another name's certificate answers for
+	Pairs      int    `json:"pairs"`     // different certificates
+	HotBytes   int64  `json:"hot_bytes"` // of the bytes, those of parsed certificates
+	Failing    int    `json:"failing"`   // names that a failure is remembered of
+	Withdrawn  int    `json:"withdrawn"` // names that are served although their store denies them
+	Queued     int    `json:"queued"`    // names that wait for the store's time
+	Fetching   int    `json:"fetching"`  // requests under way
+	Fetches    uint64 `json:"fetches"`   // requests to the store
+	Refreshes  uint64 `json:"refreshes"` // of them, those that no client waited for
+	Failures   uint64 `json:"failures"`  // of them, those that failed
+
+	// The store denies so many names that none is dropped any more.
+	DroppingStopped bool `json:"dropping_stopped"`
+}
+
+// StoreStatus is a store and its breaker.
+type StoreStatus struct {
+	Name        string     `json:"name"`
+	Breaker     string     `json:"breaker"` // closed, open or half_open
+	Failures    int        `json:"failures"`
+	RetryIn     int64      `json:"retry_in_seconds"`
+	Requests    uint64     `json:"requests"`
+	Unknown     uint64     `json:"unknown"`
+	Failed      uint64     `json:"failed"`
+	CutOff      uint64     `json:"cut_off"`
+	LastError   string     `json:"last_error"`
+	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+}
+
+// Backend is a pool of servers.
+type Backend struct {
+	Name    string          `json:"name"`
+	Servers []BackendServer `json:"servers"`
+}
+
+// BackendServer is one address of a Backend.
+type BackendServer struct {
+	Address     string `json:"address"`
+	State       string `json:"state"` // up, down, drain or disabled
+	Weight      int    `json:"weight"`
+	Connections int64  `json:"connections"`
+	Failures    uint64 `json:"failures"`
+	LastError   string `json:"last_error"`
+}
+
+func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
+	if err := parameters(r); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	answer(w, http.StatusOK, s.status(time.Now()))
+}
+
+func (s *Server) status(now time.Time) Status {
+	status := Status{
+		Version:     s.options.Version,
+		Uptime:      seconds(now.Sub(s.options.Started)),
+		Connections: s.connections(),
+		Cache:       s.cache(),
+		Stores:      s.stores(),
+		Backends:    s.backends(),
+		Process:     s.process(),
+		Names:       certsOf(s.options.Certificates.Sample(sampleSize), now),
+	}
+	trouble := s.troubles.look(s.options.Certificates, now)
+	status.Troubled = certsOf(trouble.worst, now)
+	status.Problems = problems(status, trouble)
+	switch {
+	case s.draining():
+		status.State = StateDraining
+	case len(status.Problems) > 0:
+		status.State = StateDegraded
+	default:
+		status.State = StateOK
+	}
+	return status
+}
+
+func (s *Server) draining() bool { return s.options.Draining != nil && s.options.Draining() }
+
+func (s *Server) connections() Connections {
+	stats := s.options.Traffic.Stats()
+	if stats.Refused == nil {
+		stats.Refused = map[string]uint64{}
+	}
+	return Connections{
+		Active:      stats.Active,
+		Total:       stats.Total,
+		Limit:       stats.Limit,
+		Handshaking: stats.Handshaking,
+		BytesIn:     stats.BytesIn,
+		BytesOut:    stats.BytesOut,
+		Refused:     stats.Refused,
+	}
+}
+
+func (s *Server) cache() CacheStatus {
+	stats := s.options.Certificates.Stats()
+	return CacheStatus{
+		Entries:         stats.Entries,
+		Bytes:           stats.Bytes,
+		LimitBytes:      stats.LimitBytes,
+		Negative:        stats.Negative,
+		Hits:            stats.Hits,
+		Stale:           stats.Stale,
+		Misses:          stats.Misses,
+		Coalesced:       stats.Coalesced,
+		Evictions:       stats.Evictions,
+		Aliases:         stats.Aliases,
+		Pairs:           stats.Pairs,
+		HotBytes:        stats.HotBytes,
+		Failing:         stats.Failing,
+		Withdrawn:       stats.Withdrawn,
+		Queued:          stats.Queued,
+		Fetching:        stats.Fetching,
+		Fetches:         stats.Fetches,
+		Refreshes:       stats.Refreshes,
+		Failures:        stats.FetchFailures,
+		DroppingStopped: stats.DroppingStopped,
+	}
+}
+
+func (s *Server) stores() []StoreStatus {
+	stores := make([]StoreStatus, 0, len(s.options.Stores))
+	for _, store := range s.options.Stores {
+		stores = append(stores, storeOf(store.Status()))
+	}
+	return stores
+}
+
+func storeOf(status breaker.Status) StoreStatus {
+	store := StoreStatus{
+		Name:      status.Name,
+		Breaker:   status.State.String(),
+		Failures:  status.Failures,
+		RetryIn:   seconds(status.RetryIn + time.Second - 1),
+		Requests:  status.Requests,
+		Unknown:   status.Unknown,
+		Failed:    status.Failed,
+		CutOff:    status.CutOff,
+		LastError: status.LastError,
+	}
+	if !status.LastErrorAt.IsZero() {
+		at := status.LastErrorAt.UTC()
+		store.LastErrorAt = &at
+	}
+	return store
+}
+
+func (s *Server) backends() []Backend {
+	backends := make([]Backend, 0, len(s.options.Backends))
+	for _, pool := range s.options.Backends {
+		status := pool.Status()
+		backend := Backend{Name: status.Name, Servers: make([]BackendServer, 0, len(status.Servers))}
+		for _, server := range status.Servers {
+			backend.Servers = append(backend.Servers, BackendServer(server))
+		}
+		backends = append(backends, backend)
+	}
+	return backends
+}

@@ -1,0 +1,122 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hellogate/cache"
+)
+
+const (
+	// soon is how near its end a certificate is trouble: by then it should long have been replaced.
+	soon = 3 * 24 * time.Hour
+	// looksEvery keeps many who ask for the status from walking through a large cache each time.
+	looksEvery = 5 * time.Second
+)
+
+// trouble is what is wrong with the certificates in the cache.
+type trouble struct {
+	expiring, withdrawn, failing int
+	worst                        []cache.Info // the first to expire first, up to sampleSize
+}
+
+// troubles remembers the last look for a few seconds.
+type troubles struct {
+	mu   sync.Mutex
+	at   time.Time
+	last trouble
+}
+
+func (t *troubles) look(certificates Certificates, now time.Time) trouble {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.at.IsZero() || now.Sub(t.at) >= looksEvery {
+		t.at, t.last = now, survey(certificates, now)
+	}
+	return t.last
+}
+
+func survey(certificates Certificates, now time.Time) trouble {
+	var found trouble
+	for info := range certificates.All() {
+		expiring, failing := info.NotAfter.Sub(now) < soon && renewable(info, now), info.LastError != ""
+		if !expiring && !failing && !info.Withdrawn {
+			continue
+		}
+		found.expiring += count(expiring)
+		found.failing += count(failing)
+		found.withdrawn += count(info.Withdrawn)
+		found.keep(info)
+	}
+	return found
+}
+
+// renewable leaves out certificates that live for so short a time that their end is always near.
+func renewable(info cache.Info, now time.Time) bool {
+	return info.RefetchAt.Before(now) || info.LastError != ""
+}
+
+func (t *trouble) keep(info cache.Info) {
+	at, _ := slices.BinarySearchFunc(t.worst, info, func(a, b cache.Info) int {
+		return cmp.Or(a.NotAfter.Compare(b.NotAfter), strings.Compare(a.Name, b.Name))
+	})
+	if at >= sampleSize {
+		return
+	}
+	t.worst = slices.Insert(t.worst, at, info)
+	t.worst = t.worst[:min(len(t.worst), sampleSize)]
+}
+
+func count(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// problems says in words what is degraded, the worst first.
+func problems(status Status, found trouble) []string {
+	list := []string{}
+	for _, store := range status.Stores {
+		switch store.Breaker {
+		case "open":
+			list = append(list, fmt.Sprintf("store %s is not asked, it kept failing: breaker open, retry in %ds", store.Name, store.RetryIn))
+		case "half_open":
+			list = append(list, fmt.Sprintf("store %s kept failing: breaker half open, one request probes it", store.Name))
+		}
+	}
+	for _, backend := range status.Backends {
+		if down := backend.down(); down > 0 {
+			list = append(list, fmt.Sprintf("backend %s: %d of %d servers down", backend.Name, down, len(backend.Servers)))
+		}
+	}
+	if status.Cache.DroppingStopped {
+		list = append(list, "certificates: a store denies so many names that it is not believed, none is dropped")
+	}
+	list = appendCount(list, found.expiring, "expire within 3 days and could not be renewed")
+	list = appendCount(list, found.withdrawn, "withdrawn: their store knows the name no more")
+	list = appendCount(list, found.failing, "could not be fetched again at the last attempt")
+	if connections := status.Connections; connections.Limit > 0 && connections.Active*10 >= connections.Limit*9 {
+		list = append(list, fmt.Sprintf("%d of %d connections in use", connections.Active, connections.Limit))
+	}
+	return list
+}
+
+func appendCount(list []string, count int, what string) []string {
+	if count == 0 {
+		return list
+	}
+	return append(list, fmt.Sprintf("certificates: %d %s", count, what))
+}
+
+func (b Backend) down() int {
+	down := 0
+	for _, server := range b.Servers {
+		down += count(server.State == "down")
+	}
+	return down
+}
