@@ -1,0 +1,41 @@
+# Versions of the linters, run from the module cache: nothing is installed on the machine.
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+SHELL       := bash
+
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint bench fuzz
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
+
+build: ## bin/hellogate
+	go build -trimpath -o bin/hellogate ./cmd/hellogate
+
+test: ## unit, race, fuzz-corpus and end-to-end tests; installs by apt what they need
+	@bash .ci/prepare
+	go test -race $$(go list ./... | grep -v '/e2e$$')
+	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 9m ./e2e
+
+lint: ## formatting, vet (Linux and macOS), staticcheck, known vulnerabilities
+	@files=$$(go run $(GOFUMPT) -l .) && if [ -n "$$files" ]; then echo "not formatted as gofumpt does:"; echo "$$files"; exit 1; fi
+	go vet ./...
+	GOOS=darwin go vet ./...
+	go run $(STATICCHECK) ./...
+	@output=$$(go run $(GOVULNCHECK) ./... 2>&1) || { \
+	  if grep -q '^govulncheck: fetching vulnerabilities' <<<"$$output"; then \
+	    echo "govulncheck: its database is out of reach, not checked"; \
+	  else echo "$$output"; exit 1; fi; }
+
+bench: ## Go benchmarks of the hot paths
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME (10s), one after another
+	@set -e; for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "fuzz $$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; done
