@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -91,6 +92,9 @@ func (i *Instance) Run(ctx context.Context) {
 	defer i.Close()
 	defer context.AfterFunc(ctx, i.end)()
 	finish := i.runControl()
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { i.giveMemoryBack(i.life) })
 	i.logStart()
 	// What a drain had to cut is said in the log. It is no failure: ending is what was asked for.
 	err := i.traffic.Serve(i.life)

@@ -1,0 +1,111 @@
+package cache
+
+import (
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hellogate/store"
+)
+
+// event is a line of the log that waits until no lock is held: writing it may take time.
+type event struct {
+	line    *zerolog.Event // nil: the level is off
+	message string
+}
+
+func (c *Cache) say(line *zerolog.Event, message string) {
+	if line != nil {
+		c.events = append(c.events, event{line, message})
+	}
+}
+
+// unlock lets go of mu and then writes what is to be logged.
+func (c *Cache) unlock() {
+	said := c.events
+	c.events = nil
+	c.mu.Unlock()
+	for _, e := range said {
+		e.line.Msg(e.message)
+	}
+}
+
+func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
+	name := f.request.Name
+	for _, refused := range got.refused {
+		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).Str("reason", refused.Error()), "cache: one of several certificates refused")
+	}
+	if renewed {
+		c.say(c.options.Log.Debug().Str("name", name).Str("store", got.bundle.Store), "cache: unchanged")
+		return
+	}
+	for _, remark := range got.remarks {
+		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).Str("reason", remark), "cache: odd certificate")
+	}
+	first := next.pairs[0]
+	c.say(c.options.Log.Info().Str("name", name).Str("store", got.bundle.Store).
+		Str("fingerprint", hex.EncodeToString(first.fingerprint[:])).Str("key_type", first.keyType.Value()).
+		Time("not_after", time.Unix(next.notAfter, 0).UTC()).Bool("refresh", f.entry != nil), "cache: fetched")
+}
+
+// sayFailed logs a failure: of what is held, or of what nobody is served.
+func (c *Cache) sayFailed(f *flight, found *entry, got answer) {
+	var failure *store.Failure
+	level := zerolog.WarnLevel
+	switch {
+	case errors.Is(got.err, store.ErrToken):
+		level = zerolog.ErrorLevel // it goes for every name, until somebody mends the configuration
+	case errors.As(got.err, &failure) && failure.CutOff:
+		level = zerolog.DebugLevel // the breaker said so once, for all
+	}
+	line := c.options.Log.WithLevel(level).Str("name", f.request.Name)
+	if got.bundle != nil {
+		line = line.Str("store", got.bundle.Store)
+	}
+	line = line.Str("reason", got.err.Error())
+	switch {
+	case got.bundle != nil && found != nil:
+		c.say(line, "cache: bad certificate refused, the old one is kept")
+	case got.bundle != nil:
+		c.say(line, "cache: bad certificate refused")
+	case found != nil:
+		c.say(line, "cache: refresh failed, the old certificate is kept")
+	default:
+		c.say(line, "cache: fetch failed")
+	}
+}
+
+func (c *Cache) sayUnknown(f *flight, got answer) {
+	c.say(c.options.Log.Debug().Str("name", f.request.Name).Str("reason", got.err.Error()), "cache: unknown name")
+}
+
+func (c *Cache) sayWithdrawn(found *entry, got answer) {
+	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
+		Str("reason", got.err.Error()).Dur("drop_after_ms", c.options.WithdrawAfter), "cache: withdrawn, still served")
+}
+
+func (c *Cache) sayDropped(found *entry, got answer) {
+	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
+		Str("reason", got.err.Error()), "cache: withdrawn, dropped")
+}
+
+func (c *Cache) sayAliasDropped(found *entry, got answer) {
+	c.say(c.options.Log.Info().Str("name", found.name).Str("alias_of", found.held.Load().owner.name).
+		Str("reason", got.err.Error()), "cache: alias dropped")
+}
+
+func (c *Cache) sayExpired(found *entry) {
+	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
+		Str("reason", found.held.Load().troubled().err), "cache: certificate expired")
+}
+
+func (c *Cache) sayGuard() {
+	if c.guard.stopped {
+		c.say(c.options.Log.Error().Str("reason", "more than 5 % of the refreshes of the last 10 minutes were answered no"),
+			"cache: does the store still have its data? no name is dropped")
+		return
+	}
+	c.say(c.options.Log.Info(), "cache: the store knows its names again, withdrawn ones are dropped")
+}

@@ -1,0 +1,161 @@
+package cache
+
+import (
+	"container/heap"
+	"errors"
+	"time"
+
+	"hellogate/store"
+)
+
+const (
+	firstRetry = 5 * time.Second
+	lastRetry  = 10 * time.Minute
+	sweepEvery = 10 * time.Second // denials whose time is over
+	blocked    = time.Second      // until the schedule is looked at again when it could not be kept
+	longest    = time.Hour        // without a look at it
+)
+
+// schedule is a heap of the entries to be asked for again, by when. Whoever uses it holds Cache.mu.
+type schedule []due
+
+type due struct {
+	at    int64
+	entry *entry
+}
+
+func (s schedule) Len() int           { return len(s) }
+func (s schedule) Less(i, j int) bool { return s[i].at < s[j].at }
+func (s schedule) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].entry.place, s[j].entry.place = int32(i), int32(j)
+}
+func (s *schedule) Push(item any) {
+	added := item.(due)
+	added.entry.place = int32(len(*s))
+	*s = append(*s, added)
+}
+func (s *schedule) Pop() any {
+	last := len(*s) - 1
+	removed := (*s)[last]
+	(*s)[last] = due{}
+	*s = (*s)[:last]
+	removed.entry.place = -1
+	return removed
+}
+
+// set puts an entry in, or moves it.
+func (s *schedule) set(e *entry, at int64) {
+	if e.place < 0 {
+		heap.Push(s, due{at: at, entry: e})
+		return
+	}
+	(*s)[e.place].at = at
+	heap.Fix(s, int(e.place))
+}
+
+func (s *schedule) remove(e *entry) {
+	if e.place >= 0 {
+		heap.Remove(s, int(e.place))
+	}
+}
+
+// when is when an entry is due, if it is in the schedule.
+func (s schedule) when(e *entry) (at int64, ok bool) {
+	if e.place < 0 {
+		return 0, false
+	}
+	return s[e.place].at, true
+}
+
+// plan has an entry asked for again at a time. nil is nobody.
+func (c *Cache) plan(e *entry, at int64) {
+	if e == nil {
+		return
+	}
+	c.schedule.set(e, at)
+	if e.place == 0 {
+		c.rouse()
+	}
+}
+
+func (c *Cache) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepFresh asks for what is due until the Cache is closed.
+func (c *Cache) keepFresh() {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.life.Done():
+			return
+		case <-timer.C:
+		case <-c.wake:
+		}
+		timer.Reset(c.tick())
+	}
+}
+
+// tick does what is due and returns when to do so again.
+func (c *Cache) tick() time.Duration {
+	c.mu.Lock()
+	defer c.unlock()
+	c.dispatch()
+	now := c.clock.now()
+	next := longest
+	if len(c.schedule) > 0 {
+		if next = min(next, time.Duration(c.schedule[0].at-now.mono)); next <= 0 {
+			next = blocked // every request that ends looks for the next itself
+		}
+	}
+	if c.unknown.sweep(now)+c.failed.sweep(now) > 0 {
+		next = min(next, sweepEvery)
+	}
+	return next
+}
+
+// nextRefresh returns a flight for what is due, nil if nothing is. Refreshes have at most half of the store's time, so
+// that a store that hangs keeps nobody waiting for theirs to end.
+func (c *Cache) nextRefresh() *flight {
+	now := c.clock.now()
+	for c.refreshing < max(1, c.options.Fetches/2) && len(c.schedule) > 0 && c.schedule[0].at <= now.mono {
+		refreshed := heap.Pop(&c.schedule).(due).entry
+		held := refreshed.held.Load()
+		if held.expired(now) && c.trim(refreshed, now) == nil {
+			continue
+		}
+		c.refreshing++
+		c.totals.refreshes++
+		return refresh(refreshed)
+	}
+	return nil
+}
+
+func refresh(refreshed *entry) *flight {
+	f := &flight{entry: refreshed, request: store.Request{Name: refreshed.name}, done: make(chan struct{})}
+	if validator := refreshed.held.Load().validator; validator != nil {
+		f.request.Validator = *validator
+	}
+	return f
+}
+
+// retry has an entry that could not be fetched asked for again: later each time, but often enough while its certificate
+// lasts.
+func (c *Cache) retry(found *entry, got answer) {
+	held := found.held.Load()
+	troubled := held.troubled()
+	troubled.err = got.err.Error()
+	delay := min(firstRetry<<min(troubled.failures, 16), lastRetry, max(got.now.until(held.notAfter)/10, firstRetry))
+	troubled.failures++
+	var failure *store.Failure
+	if errors.As(got.err, &failure) {
+		delay = max(delay, failure.RetryAfter)
+	}
+	c.set(found, held.with(troubled))
+	c.plan(found, got.now.after(delay+upTo(delay/4)))
+}
