@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +95,9 @@ func TestAliasesFollowTheirOwner(t *testing.T) {
 		if got := strings.Join(names, " "); got != "a.example b.example d.example" {
 			t.Fatalf("names %s", got)
 		}
-		l.serves("b.example", second, Hit)
+		if info, _ := l.Show("b.example"); info.Fingerprint != fmt.Sprintf("%x", sha256.Sum256(second.Leaf.Raw)) {
+			t.Fatalf("b.example has the old certificate: %+v", info)
+		}
 		flushed := l.Flush("a.example")
 		if got := strings.Join(flushed, " "); got != "a.example b.example d.example" {
 			t.Fatalf("flushed %s", got)

@@ -25,8 +25,8 @@ import (
 type Options struct {
 	// Store is asked for what is not cached. It must bound each Fetch by a timeout of its own.
 	Store store.Store
-	// Size bounds what is held in memory, in bytes (512 MiB): certificates and keys as bytes, the parsed ones in use (an
-	// eighth of it) and the remembered answers without a certificate (a sixteenth).
+	// Size bounds what is held in memory, in bytes (512 MiB): certificates and keys as bytes, the parsed ones in use (a
+	// sixteenth of it) and the remembered answers without a certificate (another).
 	Size int64
 	// TTL is the lifetime of every answer when it is above 0, whatever the store and the certificate say.
 	TTL time.Duration
@@ -137,9 +137,9 @@ func New(options Options) *Cache {
 	c := &Cache{
 		options: options,
 		index:   newIndex[entry](),
-		hot:     hotTier{index: newIndex[ready](), limit: options.Size / 8, signer: options.Signer},
+		hot:     hotTier{index: newIndex[ready](), limit: options.Size / 16, signer: options.Signer},
 		wake:    make(chan struct{}, 1),
-		limit:   options.Size - options.Size/8 - 2*(options.Size/32),
+		limit:   options.Size - options.Size/16 - 2*(options.Size/32),
 		pairs:   newPairTable(),
 		aliases: make(map[*entry][]*entry),
 		unknown: newDenials(options.Size / 32),

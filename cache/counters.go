@@ -32,10 +32,10 @@ func (c *counters) sum() (hits, stale uint64) {
 
 // totals are counted under Cache.mu.
 type totals struct {
-	misses, coalesced, remembered         uint64
-	fetches, failures, refused, refreshes uint64
-	evictions                             uint64
-	withdrawn                             int // names that are now
+	misses, coalesced, remembered uint64
+	fetches, failures, refreshes  uint64
+	evictions                     uint64
+	withdrawn                     int // names that are now
 }
 
 // Stats says how a Cache does. Counts are since it was made.

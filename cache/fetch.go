@@ -17,12 +17,12 @@ import (
 // Nobody waits for one that refreshes an entry.
 type flight struct {
 	request store.Request
-	client  netip.Addr
 	entry   *entry        // that is being refreshed, nil for none
 	done    chan struct{} // closed once outcome is set
 	outcome outcome
 
 	// What follows is guarded by Cache.mu.
+	client    netip.Addr    // whose turn it takes
 	began     int64         // when it joined the queue, then when the store was asked
 	waiting   int           // how many wait for it
 	handshake bool          // a handshake does or did
@@ -60,6 +60,7 @@ func (c *Cache) join(query Query) (*flight, error) {
 		f = c.begin(query)
 	} else {
 		c.totals.coalesced++
+		c.queue.join(f, query.Client)
 	}
 	f.waiting++
 	f.handshake = true

@@ -82,6 +82,7 @@ func (c *Cache) fetchFailed(f *flight, found *entry, got answer) outcome {
 	var failure *store.Failure
 	if !errors.As(got.err, &failure) || !failure.CutOff {
 		c.failed.failure(f.request.Name, got.err, got.now)
+		c.sweepLater()
 	}
 	return outcome{err: got.err}
 }

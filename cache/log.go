@@ -35,7 +35,7 @@ func (c *Cache) unlock() {
 func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
 	name := f.request.Name
 	for _, refused := range got.refused {
-		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).Str("reason", refused.Error()), "cache: one of several certificates refused")
+		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).AnErr("reason", refused), "cache: one of several certificates refused")
 	}
 	if renewed {
 		c.say(c.options.Log.Debug().Str("name", name).Str("store", got.bundle.Store), "cache: unchanged")
@@ -64,7 +64,7 @@ func (c *Cache) sayFailed(f *flight, found *entry, got answer) {
 	if got.bundle != nil {
 		line = line.Str("store", got.bundle.Store)
 	}
-	line = line.Str("reason", got.err.Error())
+	line = line.AnErr("reason", got.err)
 	switch {
 	case got.bundle != nil && found != nil:
 		c.say(line, "cache: bad certificate refused, the old one is kept")
@@ -78,22 +78,22 @@ func (c *Cache) sayFailed(f *flight, found *entry, got answer) {
 }
 
 func (c *Cache) sayUnknown(f *flight, got answer) {
-	c.say(c.options.Log.Debug().Str("name", f.request.Name).Str("reason", got.err.Error()), "cache: unknown name")
+	c.say(c.options.Log.Debug().Str("name", f.request.Name).AnErr("reason", got.err), "cache: unknown name")
 }
 
 func (c *Cache) sayWithdrawn(found *entry, got answer) {
 	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
-		Str("reason", got.err.Error()).Dur("drop_after_ms", c.options.WithdrawAfter), "cache: withdrawn, still served")
+		AnErr("reason", got.err).Dur("drop_after_ms", c.options.WithdrawAfter), "cache: withdrawn, still served")
 }
 
 func (c *Cache) sayDropped(found *entry, got answer) {
 	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
-		Str("reason", got.err.Error()), "cache: withdrawn, dropped")
+		AnErr("reason", got.err), "cache: withdrawn, dropped")
 }
 
 func (c *Cache) sayAliasDropped(found *entry, got answer) {
 	c.say(c.options.Log.Info().Str("name", found.name).Str("alias_of", found.held.Load().owner.name).
-		Str("reason", got.err.Error()), "cache: alias dropped")
+		AnErr("reason", got.err), "cache: alias dropped")
 }
 
 func (c *Cache) sayExpired(found *entry) {

@@ -51,6 +51,19 @@ func (q *queue) push(f *flight) {
 	q.count++
 }
 
+// join lets a flight that waits have the turn of a client more, if that comes sooner: a name that somebody asked for among
+// thousands must not keep others who ask for it waiting.
+func (q *queue) join(f *flight, client netip.Addr) {
+	if f.line == nil {
+		return
+	}
+	if own := q.clients[sender(client)]; own == nil || own.flights.Len() < f.line.flights.Len() {
+		q.remove(f)
+		f.client = client
+		q.push(f)
+	}
+}
+
 // pop takes the flight whose turn it is, nil when none waits.
 func (q *queue) pop() *flight {
 	next := q.turns.Front()

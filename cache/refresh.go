@@ -30,11 +30,13 @@ func (s schedule) Swap(i, j int) {
 	s[i], s[j] = s[j], s[i]
 	s[i].entry.place, s[j].entry.place = int32(i), int32(j)
 }
+
 func (s *schedule) Push(item any) {
 	added := item.(due)
 	added.entry.place = int32(len(*s))
 	*s = append(*s, added)
 }
+
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
 	removed := (*s)[last]
@@ -83,6 +85,13 @@ func (c *Cache) rouse() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// sweepLater has remembered answers forgotten in time.
+func (c *Cache) sweepLater() {
+	if len(c.unknown.byName)+len(c.failed.byName) == 1 {
+		c.rouse()
 	}
 }
 

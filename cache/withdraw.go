@@ -25,6 +25,7 @@ func (c *Cache) denied(f *flight, found *entry, got answer) outcome {
 	}
 	c.failed.drop(f.request.Name)
 	c.unknown.no(f.request.Name, got.now, c.options.NegativeTTL)
+	c.sweepLater()
 	return outcome{err: got.err}
 }
 
