@@ -19,19 +19,6 @@ type Hello struct {
 	Info *tls.ClientHelloInfo
 }
 
-// Offers reports whether the client offers exactly the protocols given, in that order.
-func (h *Hello) Offers(protocols ...string) bool {
-	if len(h.Info.SupportedProtos) != len(protocols) {
-		return false
-	}
-	for i, p := range protocols {
-		if h.Info.SupportedProtos[i] != p {
-			return false
-		}
-	}
-	return true
-}
-
 // Fault says in one word what was wrong with the first bytes of a connection.
 type Fault string
 

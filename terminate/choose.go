@@ -22,9 +22,6 @@ const acmeProtocol = "acme-tls/1"
 func (c *connection) choose(life context.Context, hello *sni.Hello) (*tls.Config, error) {
 	c.stages.begin(stageRoute)
 	_ = c.client.SetDeadline(time.Now().Add(c.server.Limits.HandshakeTimeout))
-	if err := c.enterHandshake(); err != nil {
-		return nil, err
-	}
 	if err := c.takeName(hello); err != nil {
 		return nil, err
 	}
@@ -36,6 +33,11 @@ func (c *connection) choose(life context.Context, hello *sni.Hello) (*tls.Config
 		return nil, err
 	}
 	c.stages.begin(stageHandshake)
+	// Not before: a store that hangs would fill the house with clients that wait for it, and names in the cache would be
+	// refused for them.
+	if err := c.enterHandshake(); err != nil {
+		return nil, err
+	}
 	return c.config(), nil
 }
 
@@ -58,17 +60,25 @@ func (c *connection) match(hello *sni.Hello) error {
 		return &refusal{ReasonNoRoute, alertUnrecognizedName, nil}
 	}
 	c.route, c.pattern = route, pattern
-	switch {
-	case route.Action == Reject:
-		return &refusal{ReasonRejected, alertAccessDenied, nil}
-	case hello.Offers(acmeProtocol):
-		return &refusal{ReasonNoALPN, alertNoApplicationProtocol, errors.New("acme-tls/1 is not for backends")}
-	case !overlap(route.ALPN, hello.Info.SupportedProtos):
-		return &refusal{ReasonNoALPN, alertNoApplicationProtocol, nil}
-	case !speaks(hello, max(route.MinVersion, tls.VersionTLS12)):
+	if reason, alert, refused := route.Refuses(hello.Info.SupportedProtos); refused {
+		return &refusal{reason, alert, nil}
+	}
+	if !speaks(hello, max(route.MinVersion, tls.VersionTLS12)) {
 		return &refusal{ReasonHandshake, alertProtocolVersion, errors.New("the client's TLS versions are too old")}
 	}
 	return nil
+}
+
+// Refuses reports whether the route refuses a client for the protocols that it offers, whatever its name: the reason and
+// the TLS alert.
+func (r *Route) Refuses(protocols []string) (reason Reason, alert uint8, refused bool) {
+	switch {
+	case r.Action == Reject:
+		return ReasonRejected, alertAccessDenied, true
+	case slices.Equal(protocols, []string{acmeProtocol}), !overlap(r.ALPN, protocols):
+		return ReasonNoALPN, alertNoApplicationProtocol, true
+	}
+	return "", 0, false
 }
 
 // speaks reports whether the client offers a TLS version that is new enough. Versions made up to keep servers tolerant

@@ -180,7 +180,7 @@ func (c *connection) cut() {
 func (c *connection) enterHandshake() error {
 	c.handshaking = true
 	if n := c.server.handshaking.Add(1); n > int64(c.server.Limits.Handshakes) {
-		c.server.limited.log(c.server.Log, "handshakes", "handshake limit reached")
+		c.server.limited.event(c.server.Log, "handshakes").Str("reason", string(ReasonLimited)).Msg("handshake limit reached")
 		return &refusal{ReasonLimited, alertInternalError, errors.New("too many open handshakes")}
 	}
 	return nil

@@ -32,12 +32,18 @@ func (d *direction) run() {
 		err := d.turn()
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && !d.failed() && d.patient():
+		case isReadTimeout(err) && !d.failed() && d.patient():
 		default:
 			d.end(err)
 			return
 		}
 	}
+}
+
+// isReadTimeout reports whether err is a read's deadline. A write's is final: part of its bytes may have been sent.
+func isReadTimeout(err error) bool {
+	_, isWrite := errors.AsType[writeError](err)
+	return !isWrite && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // patient reports whether a deadline came too early because bytes moved meanwhile, and then sets the next.
@@ -47,7 +53,15 @@ func (d *direction) patient() bool {
 		return false
 	}
 	_ = d.from.SetReadDeadline(time.Now().Add(rest))
+	d.rewake(d.from)
 	return true
+}
+
+// rewake wakes a side again whose deadline was moved while the splice failed.
+func (d *direction) rewake(side *stream) {
+	if d.failed() {
+		side.wake()
+	}
 }
 
 // turn waits for bytes and moves them.
@@ -113,14 +127,15 @@ func (d *direction) write(p []byte) error {
 }
 
 // extend moves the write deadline, seldom: a timer at each write would cost more than it is worth. A write may stall
-// for at least the idle time and at most a quarter more.
+// for at least as long as nothing may move, and at most a quarter longer.
 func (d *direction) extend() {
-	now := time.Now()
-	if d.until.Sub(now) > d.idle {
+	most, now := d.most(), time.Now()
+	if left := d.until.Sub(now); left > most && left <= most+most/4 {
 		return
 	}
-	d.until = now.Add(d.idle + d.idle/4)
+	d.until = now.Add(most + most/4)
 	_ = d.to.SetWriteDeadline(d.until)
+	d.rewake(d.to)
 }
 
 // end passes on how the stream ended.
@@ -129,7 +144,7 @@ func (d *direction) end(err error) {
 	switch {
 	case d.failed(): // whoever failed it decides
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.fail(ReasonIdle, err)
+		d.fail(d.stallReason(), err)
 	case isWrite: // the other direction reads what is left, and finds the end
 		d.to.breaks(write.error)
 	case err == io.EOF && d.endsCleanly():
@@ -138,7 +153,6 @@ func (d *direction) end(err error) {
 		d.fail(d.abortReason(err), err)
 		d.from.isBroken.Store(true)
 	}
-	d.ended.Add(1)
 }
 
 // endsCleanly reports whether an end of stream is one to pass on as such.
@@ -146,11 +160,31 @@ func (d *direction) endsCleanly() bool {
 	return !d.from.isBroken.Load() && !(d.resetTruncated && d.from.truncated())
 }
 
-// passEnd tells the other side that nothing more comes. It may now take half to say the rest.
+// passEnd tells the other side that nothing more comes. From now on the other direction has half the patience, with the
+// write that may be under way too.
 func (d *direction) passEnd() {
 	d.touch()
-	_ = d.to.closeWrite(d.half)
-	_ = d.to.SetReadDeadline(time.Now().Add(d.half))
+	err := d.to.closeWrite(d.half)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		d.fail(ReasonIdle, err) // a plain close would look like a cut stream, and pass for an orderly end here
+		return
+	}
+	// Any other error is the other direction's to find: the peer is gone, or has all that it wanted.
+	d.ended.Add(1)
+	now := time.Now()
+	_ = d.to.SetReadDeadline(now.Add(d.half))
+	_ = d.from.Conn.SetWriteDeadline(now.Add(d.half + d.half/4)) // also while the other direction ends
+	d.rewake(d.to)
+	d.rewake(d.from)
+}
+
+// stallReason says who is to blame for a direction that stands still. The side it reads from may be gone, which it could
+// not see while the other side took nothing.
+func (d *direction) stallReason() Reason {
+	if over(d.from.raw) {
+		return d.from.onReset
+	}
+	return ReasonIdle
 }
 
 // abortReason says why a stream that did not end cleanly ended.

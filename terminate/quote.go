@@ -36,11 +36,13 @@ type repeated struct {
 	kept int
 }
 
-func (t *throttle) log(log zerolog.Logger, kind, message string) {
+// event returns the line to be written, nil when it is not its turn. kind is of a fixed set.
+func (t *throttle) event(log zerolog.Logger, kind string) *zerolog.Event {
 	kept, due := t.due(kind, time.Now())
-	if due {
-		log.Warn().Int("repeated", kept).Msg(quote(message))
+	if !due {
+		return nil
 	}
+	return log.Warn().Int("repeated", kept)
 }
 
 func (t *throttle) due(kind string, now time.Time) (kept int, due bool) {

@@ -91,7 +91,7 @@ func (s *Server) accept(life, ctx context.Context, l Listener) {
 			return
 		default:
 			pause = min(max(2*pause, shortestPause), longestPause)
-			s.limited.log(s.Log, "accept", "accept: "+err.Error())
+			s.limited.event(s.Log, "accept").Str("listener", l.Name).Str("error", quote(err.Error())).Msg("accept failed")
 			wait(ctx, pause)
 		}
 	}
@@ -113,7 +113,7 @@ func (s *Server) take(life context.Context, l Listener, conn net.Conn) {
 	if s.count.Add(1) > int64(s.Limits.Connections) {
 		s.count.Add(-1)
 		s.ended.add(ReasonLimited)
-		s.limited.log(s.Log, "connections", "connection limit reached")
+		s.limited.event(s.Log, "connections").Stringer("client", conn.RemoteAddr()).Str("reason", string(ReasonLimited)).Msg("connection limit reached")
 		newTransport(conn).abort()
 		return
 	}

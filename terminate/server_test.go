@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -208,24 +209,51 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
-// A hung look-up holds its own handshake only, up to the limit of open ones.
+// Clients that stall in their handshake take the place of others, up to the limit of open handshakes.
 func TestHandshakeLimit(t *testing.T) {
-	b := startServer(t, func(o *Options) {
-		o.Limits.Handshakes = 1
-		o.Certificates.(lookups)["hung.test"] = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		o.Limits.DrainTimeout = 100 * time.Millisecond
-	})
-	go func() { _, _ = b.dial("hung.test", nil) }()
+	b := startServer(t, func(o *Options) { o.Limits.Handshakes = 1 })
+	stalled, err := net.Dial("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	go func() { _ = tls.Client(writeOnly{stalled}, &tls.Config{ServerName: "a.test"}).Handshake() }()
 	for b.server.Stats().Handshaking == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := b.dial("a.test", nil); err == nil {
-		t.Error("a second handshake was let in")
+	if _, err := b.dial("a.test", nil); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("a second handshake: %v", err)
 	}
 	b.wantReason(ReasonLimited)
+	stalled.Close()
+	b.line()
+	b.pair()
+}
+
+// writeOnly is a client that never reads.
+type writeOnly struct{ net.Conn }
+
+func (w writeOnly) Read([]byte) (int, error) { return 0, io.EOF }
+func (w writeOnly) Close() error             { return nil }
+
+// A hung look-up takes nothing from names that can be had.
+func TestHungLookUps(t *testing.T) {
+	b := startServer(t, func(o *Options) {
+		o.Limits.Handshakes = 1
+		o.Certificates.(lookups)["hung.test"] = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	})
+	var hung sync.WaitGroup
+	for range 20 {
+		hung.Go(func() { _, _ = b.dial("hung.test", nil) })
+	}
+	for b.server.Stats().Active < 20 {
+		time.Sleep(time.Millisecond)
+	}
+	b.pair()
 	if err := b.stop(); err == nil {
 		t.Error("a drain that cut something said nothing")
 	}
+	hung.Wait()
 	b.wantReason(ReasonDrained)
 }
 

@@ -1,6 +1,7 @@
 package terminate
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +45,9 @@ func (s *splice) run() (Reason, error) {
 		s.abort()
 		return s.reason, s.cause
 	}
-	s.close()
+	if !s.close() {
+		return ReasonIdle, errUntaken
+	}
 	if s.client.truncated() {
 		return ReasonTruncated, nil
 	}
@@ -72,32 +75,49 @@ func (s *splice) failed() bool {
 	return s.reason != ""
 }
 
-// abort resets both sides. Each first gets what was read for it, unless it is the one that broke.
+// abort resets both sides: the one that broke at once, the other when it has got what was read for it. One that took
+// nothing for the idle time will not take it now.
 func (s *splice) abort() {
 	for _, side := range s.sides() {
-		if !side.isBroken.Load() {
-			side.waitSent(s.half)
+		if side.isBroken.Load() || s.reason == ReasonIdle {
+			side.abort()
 		}
+	}
+	for _, side := range s.sides() {
+		side.waitSent(s.half)
 		side.abort()
 	}
 }
 
-// close closes both sides, whose ends have been passed on.
-func (s *splice) close() {
+var errUntaken = errors.New("the end of the stream was not taken")
+
+// close closes both sides, whose ends have been passed on, and reports whether both took all of it: the kernel would hold
+// the rest for a peer that doesn't read, megabytes that no limit counts.
+func (s *splice) close() bool {
+	taken := true
 	for _, side := range s.sides() {
-		side.waitSent(s.half)
-		_ = side.Close()
+		if side.waitSent(s.half) {
+			_ = side.Close()
+		} else {
+			side.abort()
+			taken = false
+		}
 	}
+	return taken
 }
 
 // touch notes that bytes moved.
 func (s *splice) touch() { s.last.Store(int64(time.Since(s.start))) }
 
+// most is how long nothing may move.
+func (s *splice) most() time.Duration {
+	if s.ended.Load() > 0 {
+		return s.half
+	}
+	return s.idle
+}
+
 // patience is how long nothing may move from now on; 0 or less: too long already.
 func (s *splice) patience() time.Duration {
-	most := s.idle
-	if s.ended.Load() > 0 {
-		most = s.half
-	}
-	return most - (time.Since(s.start) - time.Duration(s.last.Load()))
+	return s.most() - (time.Since(s.start) - time.Duration(s.last.Load()))
 }

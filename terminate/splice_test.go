@@ -215,6 +215,62 @@ func TestHalfCloseTimeout(t *testing.T) {
 	b.wantReason(ReasonIdle)
 }
 
+// A write that stalls for too long ends the connection, also while bytes flow the other way: what was to be written can't
+// be left out.
+func TestStalledWrite(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.IdleTimeout = 400 * time.Millisecond })
+	client, backend := b.pair()
+	go func() { _, _ = client.Write(make([]byte, 64<<20)) }() // which the backend does not read
+	go func() { _, _ = io.Copy(io.Discard, client) }()
+	over := make(chan struct{})
+	var ticks sync.WaitGroup
+	defer ticks.Wait()
+	defer close(over)
+	ticks.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(50 * time.Millisecond):
+				_, _ = backend.Write([]byte("."))
+			}
+		}
+	})
+	b.wantReason(ReasonIdle)
+}
+
+// The same for a client that stops reading.
+func TestHalfCloseTimeoutOfReader(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.HalfCloseTimeout = 400 * time.Millisecond })
+	client, backend := b.pair()
+	go func() { _, _ = backend.Write(make([]byte, 64<<20)) }()
+	time.Sleep(300 * time.Millisecond) // the way to the client is full
+	if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	b.wantReason(ReasonIdle)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// An end that the client does not take is no orderly end, and is not left to the kernel.
+func TestUntakenEnd(t *testing.T) {
+	b := startServer(t, func(o *Options) { o.Limits.HalfCloseTimeout = 400 * time.Millisecond })
+	client, backend := b.pair()
+	if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	_ = socket(client).SetReadBuffer(4096)
+	mustWrite(t, backend, filled(1<<20))
+	backend.Close()
+	b.wantReason(ReasonIdle)
+	if _, err := io.ReadAll(client); err == nil {
+		t.Error("an orderly end")
+	}
+}
+
 // A backend that does not read holds the client back, and costs no memory for it.
 func TestBackpressure(t *testing.T) {
 	b := startServer(t, nil)

@@ -56,10 +56,10 @@ type Fallback struct {
 // Limits bounds what clients may cost. All must be above zero.
 type Limits struct {
 	Connections      int // open ones; more are reset at once
-	Handshakes       int // of them, those between their hello and the end of their handshake
+	Handshakes       int // of them, those that have a certificate and are not through with their handshake
 	HelloBytes       int // at most sni.MaxHello
 	HelloTimeout     time.Duration
-	HandshakeTimeout time.Duration // from the hello's end to the handshake's, the look-up included
+	HandshakeTimeout time.Duration // from the end of the hello to that of the handshake, the look-up included
 	IdleTimeout      time.Duration // without a byte in either direction
 	HalfCloseTimeout time.Duration // the same once one direction is over
 	DrainTimeout     time.Duration

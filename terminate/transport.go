@@ -127,15 +127,24 @@ const (
 	longestLook  = 100 * time.Millisecond
 )
 
-// waitSent waits until the peer has acknowledged everything, or is gone, or the time given has passed. The kernel gives
-// up on a closed socket whose peer reads slowly much sooner than on an open one, and a reset throws its queue away.
-func (t *transport) waitSent(within time.Duration) {
+// waitSent waits until the peer has acknowledged everything, or is gone, and reports whether that came about before the
+// peer had taken nothing for the time given. The kernel gives up on a closed socket whose peer reads slowly much sooner
+// than on an open one, and a reset throws its queue away.
+func (t *transport) waitSent(within time.Duration) bool {
 	if t.raw == nil {
-		return
+		return true
 	}
-	for pause, end := shortestLook, time.Now().Add(within); unsent(t.raw) > 0 && time.Now().Before(end); pause = min(2*pause, longestLook) {
+	left, end := unsent(t.raw), time.Now().Add(within)
+	for pause := shortestLook; left > 0; pause = min(2*pause, longestLook) {
+		if time.Now().After(end) {
+			return false
+		}
 		time.Sleep(pause)
+		if n := unsent(t.raw); n < left {
+			left, end = n, time.Now().Add(within)
+		}
 	}
+	return true
 }
 
 // bufferSize was measured best for bulk: two TLS records.
