@@ -143,6 +143,7 @@ func TestAnswers(t *testing.T) {
 		{"explain", "GET", "/explain/a.example", "", 200, `"route":"*","action":"terminate","backend":"mail"`},
 		{"explain with a bad flag", "GET", "/explain/a.example?fetch=perhaps", "", 400, `fetch is true or false`},
 		{"explain what is rejected", "GET", "/explain/rejected.example", "", 200, `"action":"reject"`},
+		{"explain what no route takes", "GET", "/explain/a.nowhere", "", 200, `"outcome":"refused with alert 112 (unrecognized_name): no route takes this name"`},
 		{"explain with protocols", "GET", "/explain/a.example?alpn=rejected", "", 200, `"action":"reject"`},
 		{"explain without a route", "GET", "/explain/a.nowhere", "", 200, `no route`},
 		{"flush a name", "POST", "/flush/a.example", "", 200, `{"result":"success","flushed":["a.example"],"pinned":[]}`},

@@ -18,29 +18,29 @@ import (
 
 // Client asks a running hellogate over its control socket. It is safe for concurrent use.
 type Client struct {
-	path string
-	http *http.Client
+	path    string
+	http    *http.Client
+	fetches *http.Client // for what a store is waited for
 }
 
-// dialTimeout bounds the wait for a hellogate that is stopped or overloaded to take the connection.
-const dialTimeout = 5 * time.Second
+// NewClient makes a client of the control socket at path. It connects when it is used. A request ends with an
+// error when hellogate does not answer. Close it.
+func NewClient(path string) *Client { return newClient(path, answerTimeout, fetchTimeout) }
 
-// NewClient makes a client of the control socket at path. It connects when it is used. Close it.
-func NewClient(path string) *Client {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", path)
-		},
-		DisableCompression: true,
-		MaxIdleConns:       1,
-		IdleConnTimeout:    idleTimeout / 2,
-	}
-	return &Client{path: path, http: &http.Client{Transport: transport}}
+func newClient(path string, answer, fetch time.Duration) *Client {
+	return &Client{path: path, http: over(path, answer, answer), fetches: over(path, answer, fetch)}
 }
 
 // Close ends idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.fetches.CloseIdleConnections()
+}
+
+// fetching is c for requests that have a store asked.
+func (c *Client) fetching() *Client {
+	return &Client{path: c.path, http: c.fetches, fetches: c.fetches}
+}
 
 // Refused is what the API answered instead of what was asked for.
 type Refused struct {
@@ -96,14 +96,22 @@ func (o ExplainOptions) path(name string) string {
 	return path
 }
 
+// ask is the client that waits as long as an explanation may take.
+func (o ExplainOptions) ask(c *Client) *Client {
+	if o.Fetch {
+		return c.fetching()
+	}
+	return c
+}
+
 // Explain asks what a client that asks for name would get.
 func (c *Client) Explain(ctx context.Context, name string, options ExplainOptions) (explanation Explanation, err error) {
-	return explanation, c.get(ctx, options.path(name), &explanation)
+	return explanation, options.ask(c).get(ctx, options.path(name), &explanation)
 }
 
 // ExplainJSON copies the answer to Explain to w as it is.
 func (c *Client) ExplainJSON(ctx context.Context, w io.Writer, name string, options ExplainOptions) error {
-	return c.Copy(ctx, w, options.path(name))
+	return options.ask(c).Copy(ctx, w, options.path(name))
 }
 
 // Flush removes from the cache what request says.
@@ -175,6 +183,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	return nil, &Refused{Code: response.StatusCode, Reason: problem.Reason}
 }
 
+const hintStopped = " (is hellogate stopped, or overloaded?)"
+
 // describe says in one line which socket it was about and what can be done.
 func (c *Client) describe(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
@@ -183,13 +193,17 @@ func (c *Client) describe(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	hint := ""
+	reason, hint := strings.TrimPrefix(plain(err).Error(), "connect: "), ""
+	timeout, ok := errors.AsType[net.Error](err)
 	switch {
+	case ok && timeout.Timeout():
+		reason, hint = "no answer", hintStopped
+	case errors.Is(err, syscall.EAGAIN): // its queue of connections is full
+		hint = hintStopped
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		hint = " (is hellogate running? --control PATH names another socket)"
 	case errors.Is(err, fs.ErrPermission):
 		hint = " (the socket's mode and group say who may use it)"
 	}
-	reason := strings.TrimPrefix(plain(err).Error(), "connect: ")
 	return fmt.Errorf("control socket %s: %s%s", c.path, reason, hint)
 }

@@ -61,7 +61,7 @@ func (c *Client) Prefetch(ctx context.Context, names []string) iter.Seq2[Prefetc
 			yield(PrefetchResult{}, err)
 			return
 		}
-		response, err := c.do(ctx, http.MethodPost, "/prefetch", body)
+		response, err := c.fetching().do(ctx, http.MethodPost, "/prefetch", body)
 		if err != nil {
 			yield(PrefetchResult{}, err)
 			return

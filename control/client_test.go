@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +133,95 @@ func TestAClientThatGoesEndsItsPrefetch(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	if left := len(began); left > 2*prefetchers {
 		t.Errorf("%d more were begun", left)
+	}
+}
+
+// A process that is stopped still has its connections taken, by the kernel, and what is sent on them.
+func TestClientOfOneThatDoesNotAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer string // that is sent before it stops
+		ask    func(*Client) error
+	}{
+		{"status", "", func(c *Client) error { _, err := c.Status(t.Context()); return err }},
+		{"copy", "", func(c *Client) error { return c.Copy(t.Context(), io.Discard, "/status") }},
+		{"shutdown", "", func(c *Client) error { return c.Shutdown(t.Context()) }},
+		{"more than the socket takes", "", func(c *Client) error {
+			_, err := c.Flush(t.Context(), FlushRequest{Pattern: strings.Repeat("x", 4<<20)})
+			return err
+		}},
+		{"half an answer", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", func(c *Client) error { _, err := c.Status(t.Context()); return err }},
+		{"half a list", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"certs\":[", func(c *Client) error { return last(c.Certs(t.Context(), "")) }},
+		{"prefetch", "", func(c *Client) error { return last(c.Prefetch(t.Context(), []string{"a.example"})) }},
+		{"explain with a fetch", "", func(c *Client) error {
+			_, err := c.Explain(t.Context(), "a.example", ExplainOptions{Fetch: true})
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := socketPath(t)
+			listener, err := net.Listen("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			if c.answer != "" {
+				go func() {
+					if conn, err := listener.Accept(); err == nil {
+						t.Cleanup(func() { conn.Close() })
+						io.WriteString(conn, c.answer)
+					}
+				}()
+			}
+			client := newClient(path, 200*time.Millisecond, time.Minute)
+			defer client.Close()
+			ended := make(chan error, 1)
+			go func() { ended <- c.ask(client) }()
+			select {
+			case err = <-ended:
+			case <-time.After(5 * time.Second):
+				t.Fatal("hangs")
+			}
+			if want := "control socket " + path + ": no answer (is hellogate stopped, or overloaded?)"; err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// last is the error that ends a list.
+func last[V any](list iter.Seq2[V, error]) (err error) {
+	for _, err = range list {
+	}
+	return err
+}
+
+// What a store is waited for may take longer than any other answer.
+func TestClientWaitsForAFetch(t *testing.T) {
+	const answer = 200 * time.Millisecond
+	r := serve(t, nil)
+	r.cache.prefetch = func(context.Context, string) (string, string) {
+		time.Sleep(3 * answer)
+		return "fetched", ""
+	}
+	client := newClient(r.path, answer, time.Minute)
+	defer client.Close()
+	if err := last(client.Prefetch(t.Context(), []string{"a.example"})); err != nil {
+		t.Errorf("prefetch: %v", err)
+	}
+	explanation, err := client.Explain(t.Context(), "a.example", ExplainOptions{Fetch: true})
+	if err != nil || !slices.Contains(explanation.Steps, Step{Step: "fetch", Result: "fetched"}) {
+		t.Errorf("explain: %+v, %v", explanation, err)
+	}
+	if err := client.ExplainJSON(t.Context(), io.Discard, "a.example", ExplainOptions{Fetch: true}); err != nil {
+		t.Errorf("explain as JSON: %v", err)
+	}
+}
+
+func TestClientOfAPathThatIsTooLong(t *testing.T) {
+	_, err := NewClient("/" + strings.Repeat("x", 199)).Status(t.Context())
+	if err == nil || !strings.HasSuffix(err.Error(), "x: 200 bytes long: a socket's path has at most 103") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -2,14 +2,9 @@ package control
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
-
-	"hellogate/cache"
-	"hellogate/terminate"
 )
 
 // Explanation says what a client that asks for a name would get now, and why.
@@ -17,7 +12,7 @@ type Explanation struct {
 	Name        string `json:"name"`
 	Route       string `json:"route"`       // the pattern that matched; empty: none
 	Action      string `json:"action"`      // terminate or reject; empty: no route
-	Backend     string `json:"backend"`     // empty: none
+	Backend     string `json:"backend"`     // the fallback's own where that is served; empty: refused
 	Certificate string `json:"certificate"` // SHA-256 fingerprint of the one in the cache; empty: none
 	Cached      *Cert  `json:"cached"`      // that certificate
 	Outcome     string `json:"outcome"`     // in words
@@ -51,16 +46,18 @@ func (s *Server) getExplain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	controller := patient(w)
 	explanation := s.route(name, r.URL.Query()["alpn"])
+	w.Header().Set("Content-Type", "application/json")
+	controller := patient(w)
 	if explanation.Outcome == "" { // not refused for its route, before a certificate is looked for
 		if fetch {
+			controller.Flush() // the client knows that it is being answered, however long the fetch takes
 			s.fetch(r, &explanation)
 		}
 		s.certificate(&explanation)
 	}
 	deadline(controller)
-	answer(w, http.StatusOK, explanation)
+	encode(w, explanation)
 }
 
 func (s *Server) fetch(r *http.Request, explanation *Explanation) {
@@ -87,7 +84,7 @@ func (s *Server) route(name string, protocols []string) Explanation {
 	route, pattern, ok := s.options.Traffic.Route(name, protocols)
 	if !ok {
 		explanation.add("route", "none matches")
-		explanation.Outcome = "refused: no route takes this name"
+		explanation.refuse(alertUnrecognizedName, "no route takes this name")
 		return explanation
 	}
 	explanation.Route = pattern.String()
@@ -96,60 +93,13 @@ func (s *Server) route(name string, protocols []string) Explanation {
 	if route.Backend != nil {
 		explanation.Backend = route.Backend.Name
 	}
-	if route.Action == terminate.Reject {
-		explanation.Outcome = "refused: the route rejects it"
-	}
 	explanation.add("action", strings.TrimSpace(explanation.Action+" "+explanation.Backend))
+	if reason, alert, refused := route.Refuses(protocols); refused {
+		explanation.refuse(alert, refusal(reason, route, protocols))
+	}
 	return explanation
 }
 
 func (e *Explanation) add(step, result string) {
 	e.Steps = append(e.Steps, Step{Step: step, Result: result})
-}
-
-// certificate explains what the cache has for the name.
-func (s *Server) certificate(explanation *Explanation) {
-	for _, step := range s.options.Certificates.Explain(explanation.Name) {
-		explanation.add(step.Step, step.Result)
-	}
-	info, held := s.options.Certificates.Show(explanation.Name)
-	if held {
-		cert := certOf(info, time.Now())
-		explanation.Cached, explanation.Certificate = &cert, cert.Fingerprint
-	}
-	decisive := explanation.Steps[len(explanation.Steps)-1].Step
-	s.fallback(explanation)
-	explanation.Outcome = s.outcome(info, held, decisive)
-}
-
-func (s *Server) fallback(explanation *Explanation) {
-	fallback := s.options.Fallback
-	switch {
-	case fallback.OnUnknown && fallback.OnFailure:
-		explanation.add("fallback", "served to unknown names and on failures")
-	case fallback.OnUnknown:
-		explanation.add("fallback", "served to unknown names; a failure is refused with alert 80")
-	case fallback.OnFailure:
-		explanation.add("fallback", "served on failures; an unknown name is refused with alert 112")
-	default:
-		explanation.add("fallback", "none: an unknown name is refused with alert 112, a failure with 80")
-	}
-}
-
-// outcome says in words what the cache's last step, which decides, comes to.
-func (s *Server) outcome(info cache.Info, held bool, decisive string) string {
-	fallback := s.options.Fallback
-	switch {
-	case held && info.AliasOf != "":
-		return fmt.Sprintf("served the certificate of %s, and fetched for itself in the background", info.AliasOf)
-	case held:
-		return "served from the cache"
-	case decisive == "remembered no" && fallback.OnUnknown, decisive == "remembered failure" && fallback.OnFailure:
-		return "served the fallback certificate"
-	case decisive == "remembered no":
-		return "refused with alert 112 (unrecognized_name): the store does not know it"
-	case decisive == "remembered failure":
-		return "refused with alert 80 (internal_error): it could not be fetched"
-	}
-	return "a client would wait for the store"
 }

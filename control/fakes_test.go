@@ -25,6 +25,7 @@ type fakeCache struct {
 	mu       sync.Mutex
 	infos    []cache.Info
 	prefetch func(ctx context.Context, name string) (string, string)
+	explain  []cache.Step
 	walks    int
 }
 
@@ -100,6 +101,9 @@ func (f *fakeCache) Prefetch(ctx context.Context, name string) (string, string) 
 }
 
 func (f *fakeCache) Explain(string) []cache.Step {
+	if f.explain != nil {
+		return f.explain
+	}
 	return []cache.Step{{Step: "cache", Result: "looked at"}}
 }
 
@@ -118,7 +122,11 @@ func (fakeTraffic) Route(name string, protocols []string) (*terminate.Route, sni
 	case name == "rejected.example" || slices.Contains(protocols, "rejected"):
 		return &terminate.Route{Action: terminate.Reject}, pattern, true
 	}
-	return &terminate.Route{Action: terminate.Terminate, Backend: terminate.NewBackend(terminate.BackendOptions{Name: "mail"})}, pattern, true
+	route := &terminate.Route{Action: terminate.Terminate, Backend: terminate.NewBackend(terminate.BackendOptions{Name: "mail"})}
+	if name == "h2.example" {
+		route.ALPN = []string{"h2", "http/1.1"}
+	}
+	return route, pattern, true
 }
 
 type fakeStore breaker.Status

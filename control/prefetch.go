@@ -40,6 +40,7 @@ func (s *Server) postPrefetch(w http.ResponseWriter, r *http.Request) {
 	by(r, s.options.Log.Info()).Strs("names", head(names)).Int("count", len(names)).Msg("control: prefetch")
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	controller := patient(w)
+	controller.Flush() // the client knows that it is being answered, however long the first name takes
 	// A client that has gone ends what was still to be fetched for it.
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()

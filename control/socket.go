@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/user"
@@ -46,6 +47,9 @@ func Listen(options SocketOptions) (*Socket, error) {
 }
 
 func listen(options SocketOptions) (*Socket, error) {
+	if err := config.CheckSocket(options.Path); err != nil {
+		return nil, err
+	}
 	group, err := groupID(options.Group)
 	if err != nil {
 		return nil, err
@@ -74,12 +78,12 @@ func replace(options SocketOptions, group int) (*Socket, error) {
 		return nil, err
 	}
 	// chmod after bind would leave a moment in which others may connect, and umask is the whole process's.
-	private, err := os.MkdirTemp(filepath.Dir(options.Path), ".h")
+	private, err := makePrivate(filepath.Dir(options.Path))
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(private)
-	bound := filepath.Join(private, filepath.Base(options.Path))
+	bound := filepath.Join(private, "s")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: bound, Net: "unix"})
 	if err != nil {
 		return nil, plain(err)
@@ -91,6 +95,21 @@ func replace(options SocketOptions, group int) (*Socket, error) {
 		return nil, err
 	}
 	return &Socket{UnixListener: listener, path: options.Path, file: file}, nil
+}
+
+// makePrivate makes a directory below parent that nobody else may look into. Its name is short, since a socket's path
+// in it may not be longer than the kernel allows, which is hardly more than the configuration does.
+func makePrivate(parent string) (path string, err error) {
+	const digits, count = 36, 36 * 36
+	start := rand.IntN(count)
+	for i := range count {
+		n := (start + i) % count
+		path = filepath.Join(parent, "."+strconv.FormatInt(int64(n/digits), digits)+strconv.FormatInt(int64(n%digits), digits))
+		if err = os.Mkdir(path, 0o700); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return path, err
 }
 
 // publish gives a bound socket its group and mode and moves it to its path.

@@ -30,19 +30,26 @@ func certListCommand() *cli.Command {
 			if c.NArg() > 1 {
 				return exactly(c, 1, "")
 			}
+			pattern := ""
+			if c.NArg() == 1 {
+				var err error
+				if pattern, err = namePattern(c, c.Args().First()); err != nil {
+					return err
+				}
+			}
 			asked, out := client(c), stdout(c)
 			defer asked.Close()
 			if isJSON(c) {
-				return asked.Copy(c.Context, out, control.CertsPath(c.Args().First()))
+				return asked.Copy(c.Context, out, control.CertsPath(pattern))
 			}
-			return listCerts(c, asked, out)
+			return listCerts(c, asked, out, pattern)
 		},
 	}
 }
 
-func listCerts(c *cli.Context, asked *control.Client, out *output) error {
+func listCerts(c *cli.Context, asked *control.Client, out *output, pattern string) error {
 	first := true
-	for cert, err := range asked.Certs(c.Context, c.Args().First()) {
+	for cert, err := range asked.Certs(c.Context, pattern) {
 		if err != nil {
 			return err
 		}
@@ -65,15 +72,16 @@ func certShowCommand() *cli.Command {
 		Description: "Example:   hellogate cert show www.example.com",
 		Flags:       []cli.Flag{controlFlag(), jsonFlag("as the control API says it")},
 		Action: func(c *cli.Context) error {
-			if err := exactly(c, 1, "NAME"); err != nil {
+			name, err := hostName(c)
+			if err != nil {
 				return err
 			}
 			asked, out := client(c), stdout(c)
 			defer asked.Close()
 			if isJSON(c) {
-				return asked.Copy(c.Context, out, control.CertPath(c.Args().First()))
+				return asked.Copy(c.Context, out, control.CertPath(name))
 			}
-			cert, err := asked.Cert(c.Context, c.Args().First())
+			cert, err := asked.Cert(c.Context, name)
 			if err != nil {
 				return err
 			}

@@ -20,10 +20,11 @@ func explainCommand() *cli.Command {
 			controlFlag(), jsonFlag("as the control API says it"),
 		},
 		Action: func(c *cli.Context) error {
-			if err := exactly(c, 1, "NAME"); err != nil {
+			name, err := hostName(c)
+			if err != nil {
 				return err
 			}
-			asked, out, name := client(c), stdout(c), c.Args().First()
+			asked, out := client(c), stdout(c)
 			defer asked.Close()
 			options := control.ExplainOptions{Fetch: c.Bool("fetch"), ALPN: c.StringSlice("alpn")}
 			if isJSON(c) {

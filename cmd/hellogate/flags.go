@@ -10,6 +10,7 @@ import (
 
 	"hellogate/control"
 	"hellogate/control/config"
+	"hellogate/sni"
 )
 
 // givenKey finds, in the app's metadata, the flags that stood on the command line.
@@ -65,6 +66,40 @@ func exactly(c *cli.Context, count int, what string) error {
 		return usage(c.Command.HelpName, "%q is one argument too many", c.Args().Get(count))
 	}
 	return usage(c.Command.HelpName, "%s is missing", what)
+}
+
+// hostNames reads names as people write them. What is no name never becomes a part of a request.
+func hostNames(c *cli.Context, texts []string) ([]string, error) {
+	names := make([]string, 0, len(texts))
+	for _, text := range texts {
+		name, err := sni.Parse(text)
+		if err != nil {
+			return nil, usage(c.Command.HelpName, "%v", err)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// hostName is the one argument of a command, which is a name.
+func hostName(c *cli.Context) (string, error) {
+	if err := exactly(c, 1, "NAME"); err != nil {
+		return "", err
+	}
+	names, err := hostNames(c, c.Args().Slice())
+	if err != nil {
+		return "", err
+	}
+	return names[0], nil
+}
+
+// namePattern reads a pattern of names.
+func namePattern(c *cli.Context, text string) (string, error) {
+	pattern, err := sni.ParsePattern(text)
+	if err != nil {
+		return "", usage(c.Command.HelpName, "%v", err)
+	}
+	return pattern.String(), nil
 }
 
 // output is a command's standard output. It remembers that it could not be written: a full disk is a failure too.

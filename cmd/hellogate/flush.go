@@ -34,7 +34,10 @@ func flush(c *cli.Context) error {
 	if c.Bool("all") && c.NArg() > 0 {
 		return usage(c.Command.HelpName, "--all goes without names: it takes every one")
 	}
-	requests := flushRequests(c)
+	requests, err := flushRequests(c)
+	if err != nil {
+		return err
+	}
 	if len(requests) == 0 {
 		return usage(c.Command.HelpName, "nothing to flush: give names, a pattern, --cert or --all")
 	}
@@ -58,18 +61,29 @@ func flush(c *cli.Context) error {
 }
 
 // flushRequests are one request for the names and the flags, and one for each further pattern.
-func flushRequests(c *cli.Context) []control.FlushRequest {
+func flushRequests(c *cli.Context) (requests []control.FlushRequest, err error) {
 	first := control.FlushRequest{All: c.Bool("all"), Fingerprint: c.String("cert")}
-	var requests []control.FlushRequest
-	for _, argument := range c.Args().Slice() {
-		if strings.HasPrefix(argument, ".") || strings.Contains(argument, "*") {
-			requests = append(requests, control.FlushRequest{Pattern: argument})
-		} else {
-			first.Names = append(first.Names, argument)
+	if given(c, "cert") {
+		if _, err := control.ParseFingerprint(first.Fingerprint); err != nil {
+			return nil, usage(c.Command.HelpName, "--cert: %v", err)
 		}
+	}
+	for _, argument := range c.Args().Slice() {
+		if !strings.HasPrefix(argument, ".") && !strings.Contains(argument, "*") {
+			first.Names = append(first.Names, argument)
+			continue
+		}
+		pattern, err := namePattern(c, argument)
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, control.FlushRequest{Pattern: pattern})
+	}
+	if first.Names, err = hostNames(c, first.Names); err != nil {
+		return nil, err
 	}
 	if first.All || first.Fingerprint != "" || len(first.Names) > 0 {
 		requests = append([]control.FlushRequest{first}, requests...)
 	}
-	return requests
+	return requests, nil
 }

@@ -82,12 +82,12 @@ func (u *usageError) Error() string {
 	return fmt.Sprintf("%s (see %s --help)", u.reason, command)
 }
 
-// conclude prints an error, on one line but for the problems of a configuration, and gives the exit code.
+// conclude prints an error, on one line but for the problems of a configuration file, and gives the exit code.
 func conclude(stderr io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
-	if problems, ok := errors.AsType[config.Problems](err); ok {
+	if problems, ok := errors.AsType[config.Problems](err); ok && problems[0].File != "" {
 		fmt.Fprintln(stderr, problems)
 	} else {
 		fmt.Fprintf(stderr, "hellogate: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))

@@ -28,10 +28,14 @@ func prefetchCommand() *cli.Command {
 }
 
 func prefetch(c *cli.Context) error {
+	names, err := hostNames(c, c.Args().Slice())
+	if err != nil {
+		return err
+	}
 	asked, out := client(c), stdout(c)
 	defer asked.Close()
 	missed := 0
-	for result, err := range asked.Prefetch(c.Context, c.Args().Slice()) {
+	for result, err := range asked.Prefetch(c.Context, names) {
 		if err != nil {
 			return err
 		}
@@ -48,7 +52,7 @@ func prefetch(c *cli.Context) error {
 		}
 	}
 	if missed > 0 {
-		return fmt.Errorf("%d of %d names could not be had", missed, c.NArg())
+		return fmt.Errorf("%d of %d names could not be had", missed, len(names))
 	}
 	return nil
 }

@@ -61,6 +61,9 @@ func fromFile(c *cli.Context, path, token string) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
+	if err := config.CheckSocket(c.String("control")); err != nil {
+		return settings{}, usage(c.Command.HelpName, "--control: %v", err)
+	}
 	override(c, "control", &loaded.Control.Socket)
 	override(c, "log-level", &loaded.Log.Level)
 	override(c, "log-format", &loaded.Log.Format)

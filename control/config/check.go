@@ -94,11 +94,8 @@ func (c *checker) checkCache() {
 }
 
 func (c *checker) checkControl() {
-	// A Unix socket's address has room for 108 bytes on Linux and 104 on macOS,
-	// the zero at its end included.
-	const most = 103
-	if len(c.Control.Socket) > most {
-		c.problem("control.socket", "%d bytes long: a socket's path has at most %d", len(c.Control.Socket), most)
+	if err := CheckSocket(c.Control.Socket); err != nil {
+		c.problem("control.socket", "%v", err)
 	}
 	if c.Control.Group != "" && c.Control.Mode&0o060 != 0o060 {
 		c.warn("control.mode", "%04o keeps the members of control.group out", c.Control.Mode)
@@ -106,6 +103,17 @@ func (c *checker) checkControl() {
 	if c.Control.Mode&0o006 != 0 {
 		c.warn("control.mode", "%04o lets everybody on this machine flush and shut down", c.Control.Mode)
 	}
+}
+
+// CheckSocket says what is wrong with the path of a control socket.
+func CheckSocket(path string) error {
+	// A Unix socket's address has room for 108 bytes on Linux and 104 on macOS,
+	// the zero at its end included.
+	const most = 103
+	if len(path) > most {
+		return fmt.Errorf("%d bytes long: a socket's path has at most %d", len(path), most)
+	}
+	return nil
 }
 
 // checkProtocols checks a list of ALPN protocols.

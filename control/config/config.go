@@ -65,8 +65,9 @@ type Listener struct {
 type Limits struct {
 	// Connections is how many may be open at once. Default 100000.
 	Connections int `yaml:"connections"`
-	// Handshakes is how many of them may be between a complete ClientHello and
-	// the end of their handshake. Default 20000.
+	// Handshakes is how many of them may be in the middle of their handshake,
+	// counted from when their certificate was found: those that wait for a store
+	// do not count, so that one that hangs can't fill it. Default 20000.
 	Handshakes int `yaml:"handshakes"`
 	// HelloTimeout is how long a client has to send its ClientHello. Default 5s.
 	HelloTimeout time.Duration `yaml:"hello_timeout"`

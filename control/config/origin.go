@@ -58,6 +58,15 @@ func (o *origin) show(i int) string {
 	return o.shown[i]
 }
 
+// NameOf returns what the user of c calls the setting at a YAML path: the path,
+// or the flag when there is no file.
+func (c *Config) NameOf(path string) string {
+	if c.origin == nil {
+		return path
+	}
+	return c.origin.name(path)
+}
+
 // name returns what the user calls the setting at path.
 func (o *origin) name(path string) string {
 	if flag, ok := o.flags[index.ReplaceAllString(path, "[]")]; ok {

@@ -172,4 +172,7 @@ func (i *Instance) addressTexts() []string {
 	return texts
 }
 
-func describe(path string, err error) error { return fmt.Errorf("%s: %w", path, err) }
+// describe says which setting an error is about.
+func (i *Instance) describe(path string, err error) error {
+	return fmt.Errorf("%s: %w", i.config.NameOf(path), err)
+}

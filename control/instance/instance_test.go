@@ -205,6 +205,71 @@ func TestControlSocketInUse(t *testing.T) {
 	}
 }
 
+// Whatever the user wrote names the setting: a flag where there is no file.
+func TestErrorsNameFlags(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	folder := t.TempDir()
+	good := config.Small{Listen: []string{"127.0.0.1:0"}, Backends: []string{"127.0.0.1:9"}, Store: folder, Control: filepath.Join(folder, "s")}
+	for _, c := range []struct {
+		change func(*config.Small)
+		want   string
+	}{
+		{func(s *config.Small) { s.Listen = append(s.Listen, taken.Addr().String()) }, "--listen: listen tcp " + taken.Addr().String() + ": bind: "},
+		{func(s *config.Small) { s.Store = filepath.Join(folder, "none") }, "--store: "},
+		{func(s *config.Small) { s.FallbackCert, s.FallbackKey = "/nonexistent.crt", "/nonexistent.key" }, "--fallback-cert: /nonexistent.crt with "},
+	} {
+		small := good
+		c.change(&small)
+		loaded, _, err := config.FromSmall(small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		balancer, err := New(loaded, Options{Log: zerolog.Nop()})
+		if err == nil {
+			balancer.Close()
+			t.Errorf("%s: opened", c.want)
+		} else if !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+// A fetch takes descriptors too, whatever the store.
+func TestDescriptorsOfFetchesAreKept(t *testing.T) {
+	none := &Instance{config: config.Defaults()}
+	most, files := none.possibleConnections()
+	if files > 1<<30 {
+		t.Skip("files without limit")
+	}
+	for _, c := range []struct {
+		name, store string
+		files       int
+	}{
+		{"dir", "dir: {path: /}", dirFetches * dirFiles},
+		{"http", "http: {url: \"http://127.0.0.1:9\", fetches: 100}", 100},
+	} {
+		loaded, err := config.Parse("test.yaml", []byte("listeners: [{address: \":0\"}]\nbackends: {b: {servers: [{address: \"h:1\"}]}}\nstores: [{"+c.store+"}]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		balancer := &Instance{config: loaded}
+		if err := balancer.openStores(); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := balancer.possibleConnections()
+		if kept := (most - got) * descriptorsEach; kept != c.files {
+			t.Errorf("%s: %d descriptors kept, want %d", c.name, kept, c.files)
+		}
+		for _, close := range balancer.closers {
+			close()
+		}
+	}
+}
+
 func TestConnectionsFitTheDescriptors(t *testing.T) {
 	loaded := configuration(t, "limits: {connections: 1000000000}")
 	balancer, err := New(loaded, Options{Log: zerolog.Nop()})

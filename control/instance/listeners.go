@@ -11,7 +11,7 @@ import (
 )
 
 // A connection takes two descriptors, the client's and the server's. Kept for all else are those of the log, the
-// listeners and files being read, those of the control socket's clients, and those of a store's connections.
+// listeners and files being read, those of the control socket's clients, and those that a store's fetches have open.
 const (
 	descriptorsEach = 2
 	descriptorsKept = 32 + control.ConnectionLimit
@@ -24,7 +24,7 @@ func (i *Instance) openListeners() error {
 	for index, settings := range i.config.Listeners {
 		listener, err := open.Listen(context.Background(), "tcp", settings.Address)
 		if err != nil {
-			return describe(fmt.Sprintf("listeners[%d].address", index), err)
+			return i.describe(fmt.Sprintf("listeners[%d].address", index), err)
 		}
 		i.closeLater(func() { listener.Close() })
 		i.listeners = append(i.listeners, terminate.Listener{
@@ -65,9 +65,7 @@ func (i *Instance) possibleConnections() (connections int, files uint64) {
 	}
 	kept := uint64(descriptorsKept)
 	for _, opened := range i.stores {
-		if opened.http {
-			kept += uint64(opened.fetches)
-		}
+		kept += uint64(opened.fetches) * uint64(opened.files)
 	}
 	if limit.Cur <= kept {
 		return 1, limit.Cur

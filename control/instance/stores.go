@@ -17,7 +17,8 @@ import (
 // guarded is a store behind its breaker.
 type guarded struct {
 	name    string
-	fetches int
+	fetches int // at once
+	files   int // that each has open
 	http    bool
 	*breaker.Breaker
 }
@@ -25,11 +26,18 @@ type guarded struct {
 // dirFetches is how many names a directory is asked for at once.
 const dirFetches = 64
 
+// What a fetch has open: a connection, or a directory, the two files of a pair and, where a file is a symbolic link, a
+// directory on its way.
+const (
+	httpFiles = 1
+	dirFiles  = 4
+)
+
 func (i *Instance) openStores() error {
 	for index, settings := range i.config.Stores {
 		opened, err := i.openStore(settings)
 		if err != nil {
-			return describe(fmt.Sprintf("stores[%d]", index), err)
+			return i.describe(fmt.Sprintf("stores[%d]", index), err)
 		}
 		i.stores = append(i.stores, opened)
 	}
@@ -43,7 +51,7 @@ func (i *Instance) openStores() error {
 }
 
 func (i *Instance) openStore(settings config.Store) (guarded, error) {
-	opened := guarded{name: settings.Name, fetches: dirFetches}
+	opened := guarded{name: settings.Name, fetches: dirFetches, files: dirFiles}
 	var asked store.Store
 	switch {
 	case settings.HTTP != nil:
@@ -52,7 +60,8 @@ func (i *Instance) openStore(settings config.Store) (guarded, error) {
 			return opened, err
 		}
 		i.closeLater(client.Close)
-		asked, opened.fetches, opened.http = client, settings.HTTP.Fetches, true
+		asked, opened.http = client, true
+		opened.fetches, opened.files = settings.HTTP.Fetches, httpFiles
 	case settings.Dir != nil:
 		directory, err := store.NewDir(settings.Name, settings.Dir.Path)
 		if err != nil {
@@ -95,7 +104,7 @@ func (i *Instance) openCache() error {
 	settings := i.config.Cache
 	roots, err := pool(settings.AliasCAFile)
 	if err != nil {
-		return describe("cache.alias_ca_file", err)
+		return i.describe("cache.alias_ca_file", err)
 	}
 	i.cache = cache.New(cache.Options{
 		Store:         i.stores[0],

@@ -20,7 +20,7 @@ func (i *Instance) makeBackends() error {
 	for _, name := range i.config.BackendNames() {
 		options, err := backendOptions(name, i.config.Backends[name])
 		if err != nil {
-			return describe("backends."+name, err)
+			return i.describe("backends."+name, err)
 		}
 		i.backends[name] = terminate.NewBackend(options)
 	}
@@ -59,11 +59,11 @@ func (i *Instance) pools() []control.Pool {
 func (i *Instance) makeTraffic() error {
 	routes, err := i.makeRoutes()
 	if err != nil {
-		return describe("routes", err)
+		return i.describe("routes", err)
 	}
 	fallback, err := i.makeFallback()
 	if err != nil {
-		return describe("fallback", err)
+		return i.describe("fallback", err)
 	}
 	i.traffic = terminate.New(terminate.Options{
 		Listeners:    i.listeners,

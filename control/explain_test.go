@@ -1,0 +1,134 @@
+package control
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"hellogate/breaker"
+	"hellogate/cache"
+)
+
+// What explain says is what a client gets.
+func TestExplain(t *testing.T) {
+	var (
+		asked   = []cache.Step{{Step: "cached", Result: "no"}, {Step: "store", Result: "would be asked"}}
+		no      = []cache.Step{{Step: "cached", Result: "no"}, {Step: "remembered no", Result: "yes: unknown name"}}
+		failure = []cache.Step{{Step: "cached", Result: "no"}, {Step: "remembered failure", Result: "yes: timeout"}}
+		open    = []Store{fakeStore{Name: "s", State: breaker.Open, RetryIn: 12 * time.Second, LastError: "connection refused"}}
+		half    = []Store{fakeStore{Name: "s", State: breaker.HalfOpen}}
+		both    = Fallback{OnUnknown: true, OnFailure: true, Backend: "sorry"}
+	)
+	for _, c := range []struct {
+		name     string
+		query    string
+		steps    []cache.Step
+		stores   []Store
+		fallback Fallback
+		backend  string
+		outcome  string
+		step     Step // one of them; zero: not looked at
+	}{
+		{"not cached", "a.example", asked, nil, both, "mail", "a client would wait for the store", Step{"store", "would be asked"}},
+		{"cached", "cached.example", nil, open, both, "mail", "served from the cache", Step{}},
+		{
+			"unknown", "a.example", no, nil,
+			Fallback{},
+			"",
+			"refused with alert 112 (unrecognized_name): the store does not know it",
+			Step{},
+		},
+		{
+			"unknown, with a fallback", "a.example", no, nil, both, "sorry",
+			"served the fallback certificate: the store does not know it",
+			Step{"backend", "sorry, which the fallback names"},
+		},
+		{
+			"unknown, with a fallback that has no backend of its own", "a.example", no, nil,
+			Fallback{OnUnknown: true},
+			"mail",
+			"served the fallback certificate: the store does not know it",
+			Step{},
+		},
+		{
+			"unknown, with a fallback for failures", "a.example", no, nil,
+			Fallback{OnFailure: true, Backend: "sorry"},
+			"",
+			"refused with alert 112 (unrecognized_name): the store does not know it",
+			Step{},
+		},
+		{"failed", "a.example", failure, nil, Fallback{}, "", "refused with alert 80 (internal_error): it could not be fetched", Step{}},
+		{"failed, with a fallback", "a.example", failure, nil, both, "sorry", "served the fallback certificate: it could not be fetched", Step{}},
+		{
+			"breaker open", "a.example", asked, open,
+			Fallback{OnUnknown: true, Backend: "sorry"},
+			"",
+			"refused with alert 80 (internal_error): the store kept failing and is not asked",
+			Step{"store", "would not be asked: breaker open, retry in 12s; it failed last with: connection refused"},
+		},
+		{
+			"breaker open, with a fallback", "a.example", asked, open, both, "sorry",
+			"served the fallback certificate: the store kept failing and is not asked",
+			Step{},
+		},
+		{"breaker open, unknown", "a.example", no, open, both, "sorry", "served the fallback certificate: the store does not know it", Step{}},
+		{
+			"breaker half open", "a.example", asked, half, both, "mail", "a client would wait for the store",
+			Step{"store", "would be asked, unless another request probes it just now: breaker half open"},
+		},
+		{"rejected", "rejected.example", asked, nil, both, "", "refused with alert 49 (access_denied): the route rejects it", Step{"action", "reject"}},
+		{"no route", "a.nowhere", asked, nil, both, "", "refused with alert 112 (unrecognized_name): no route takes this name", Step{}},
+		{"a protocol of the route", "h2.example?alpn=imap&alpn=h2", asked, nil, both, "mail", "a client would wait for the store", Step{}},
+		{"no protocols", "h2.example", asked, nil, both, "mail", "a client would wait for the store", Step{}},
+		{
+			"other protocols", "h2.example?alpn=imap", asked, nil, both, "",
+			"refused with alert 120 (no_application_protocol): the route takes no protocol but h2, http/1.1",
+			Step{"action", "terminate mail"},
+		},
+		{
+			"validation", "a.example?alpn=acme-tls/1", asked, nil, both, "",
+			"refused with alert 120 (no_application_protocol): acme-tls/1 alone is a certificate authority's validation, which goes to no backend",
+			Step{},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := serve(t, func(o *Options) {
+				o.Fallback = c.fallback
+				if c.stores != nil {
+					o.Stores = c.stores
+				}
+			}, "cached.example")
+			r.cache.explain = c.steps
+			var explanation Explanation
+			if err := r.client.get(t.Context(), "/explain/"+c.query, &explanation); err != nil {
+				t.Fatal(err)
+			}
+			if explanation.Outcome != c.outcome || explanation.Backend != c.backend {
+				t.Errorf("got backend %q, %q\nwant backend %q, %q", explanation.Backend, explanation.Outcome, c.backend, c.outcome)
+			}
+			if c.step == (Step{}) {
+				return
+			}
+			for _, step := range explanation.Steps {
+				if step == c.step {
+					return
+				}
+			}
+			t.Errorf("got steps %v, want %v", explanation.Steps, c.step)
+		})
+	}
+}
+
+// The store is not asked for a client that is refused before its name is looked up.
+func TestExplainDoesNotFetchForWhomIsRefused(t *testing.T) {
+	r := serve(t, nil)
+	explanation, err := r.client.Explain(t.Context(), "h2.example", ExplainOptions{Fetch: true, ALPN: []string{"imap"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range explanation.Steps {
+		if step.Step == "fetch" || strings.Contains(r.log.String(), "fetch") {
+			t.Errorf("fetched: %+v", explanation.Steps)
+		}
+	}
+}

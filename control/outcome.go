@@ -1,0 +1,125 @@
+package control
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hellogate/breaker"
+	"hellogate/cache"
+	"hellogate/terminate"
+)
+
+// The alerts that a client gets for whose name there is no certificate (RFC 8446, section 6.2).
+const (
+	alertInternalError    = 80
+	alertUnrecognizedName = 112
+)
+
+// acmeProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3).
+const acmeProtocol = "acme-tls/1"
+
+// refusal says in words why a route refuses a client that offers protocols.
+func refusal(reason terminate.Reason, route *terminate.Route, protocols []string) string {
+	switch {
+	case reason == terminate.ReasonRejected:
+		return "the route rejects it"
+	case slices.Equal(protocols, []string{acmeProtocol}):
+		return acmeProtocol + " alone is a certificate authority's validation, which goes to no backend"
+	case reason == terminate.ReasonNoALPN:
+		return "the route takes no protocol but " + strings.Join(route.ALPN, ", ")
+	}
+	return string(reason)
+}
+
+// refuse settles that the client gets an alert, and no backend gets the client.
+func (e *Explanation) refuse(alert uint8, why string) {
+	name := strings.ReplaceAll(strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: "), " ", "_")
+	e.Backend, e.Outcome = "", fmt.Sprintf("refused with alert %d (%s): %s", alert, name, why)
+}
+
+// certificate explains what the cache has for the name.
+func (s *Server) certificate(explanation *Explanation) {
+	for _, step := range s.options.Certificates.Explain(explanation.Name) {
+		explanation.add(step.Step, step.Result)
+	}
+	info, held := s.options.Certificates.Show(explanation.Name)
+	if held {
+		cert := certOf(info, time.Now())
+		explanation.Cached, explanation.Certificate = &cert, cert.Fingerprint
+	}
+	decisive := &explanation.Steps[len(explanation.Steps)-1]
+	cutOff := decisive.Step == "store" && s.guarded(decisive)
+	last := decisive.Step
+	s.fallback(explanation)
+	switch {
+	case held:
+		explanation.Outcome = served(info)
+	case last == "remembered no":
+		s.without(explanation, s.options.Fallback.OnUnknown, alertUnrecognizedName, "the store does not know it")
+	case last == "remembered failure":
+		s.without(explanation, s.options.Fallback.OnFailure, alertInternalError, "it could not be fetched")
+	case cutOff:
+		s.without(explanation, s.options.Fallback.OnFailure, alertInternalError, "the store kept failing and is not asked")
+	default:
+		explanation.Outcome = "a client would wait for the store"
+	}
+}
+
+func served(info cache.Info) string {
+	if info.AliasOf != "" {
+		return fmt.Sprintf("served the certificate of %s, and fetched for itself in the background", info.AliasOf)
+	}
+	return "served from the cache"
+}
+
+// guarded has the step that says that the stores would be asked say what their breakers make of that. It reports
+// whether none would be asked.
+func (s *Server) guarded(step *Step) (cutOff bool) {
+	for _, store := range s.options.Stores {
+		switch status := storeOf(store.Status()); status.Breaker {
+		case breaker.Open.String():
+			cutOff = true
+			step.Result = fmt.Sprintf("would not be asked: breaker open, retry in %ds", status.RetryIn)
+			if status.LastError != "" {
+				step.Result += "; it failed last with: " + status.LastError
+			}
+		case breaker.HalfOpen.String():
+			step.Result = "would be asked, unless another request probes it just now: breaker half open"
+			return false
+		default:
+			return false
+		}
+	}
+	return cutOff
+}
+
+func (s *Server) fallback(explanation *Explanation) {
+	fallback := s.options.Fallback
+	switch {
+	case fallback.OnUnknown && fallback.OnFailure:
+		explanation.add("fallback", "served to unknown names and on failures")
+	case fallback.OnUnknown:
+		explanation.add("fallback", "served to unknown names; a failure is refused with alert 80")
+	case fallback.OnFailure:
+		explanation.add("fallback", "served on failures; an unknown name is refused with alert 112")
+	default:
+		explanation.add("fallback", "none: an unknown name is refused with alert 112, a failure with 80")
+	}
+}
+
+// without settles what a client gets for whose name there is no certificate: the fallback, if it is served on such an
+// occasion, else an alert.
+func (s *Server) without(explanation *Explanation, fallback bool, alert uint8, why string) {
+	if !fallback {
+		explanation.refuse(alert, why)
+		return
+	}
+	explanation.Outcome = "served the fallback certificate: " + why
+	if own := s.options.Fallback.Backend; own != "" {
+		explanation.Backend = own
+		explanation.add("backend", own+", which the fallback names")
+	}
+}
