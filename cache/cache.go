@@ -128,7 +128,8 @@ type Cache struct {
 	events   []event // to be logged at unlock
 	totals   totals
 	// refreshing is how many of those the store is being asked for are refreshes.
-	refreshing int
+	refreshing    int
+	refreshedLast bool // the store was last asked for a refresh
 }
 
 // New returns an empty Cache, which the caller closes.

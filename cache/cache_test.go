@@ -293,3 +293,19 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// RFC 5280 has certificates that never expire end in the year 9999, which nanoseconds in 64 bits don't reach.
+func TestCertificateWithoutEnd(t *testing.T) {
+	run(t, nil, func(t *testing.T, l *lab) {
+		issued := l.ca.IssueWith(t, certtest.Options{Names: []string{"a.example"}, NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)})
+		l.shelf.set("a.example", gives(issued))
+		l.serves("a.example", issued, Miss)
+		l.serves("a.example", issued, Hit)
+		info, ok := l.Show("a.example")
+		if !ok || info.NotAfter.Year() != 9999 || info.RefetchAt.Before(time.Now()) {
+			t.Fatalf("%v, %+v", ok, info)
+		}
+		l.sleep(365 * 24 * time.Hour)
+		l.serves("a.example", issued, Hit)
+	})
+}

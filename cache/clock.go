@@ -36,7 +36,8 @@ func (k *clock) now() moment {
 func (m moment) at(mono int64) time.Time { return time.Unix(0, m.wall+mono-m.mono) }
 
 // reached reports whether the wall has reached a time in seconds since 1970.
-func (m moment) reached(unix int64) bool { return m.wall >= unix*int64(time.Second) }
+// A certificate may end in the year 9999 (RFC 5280, section 4.1.2.5), which nanoseconds don't reach.
+func (m moment) reached(unix int64) bool { return m.wall/int64(time.Second) >= unix }
 
 // until is how long there is till a time in seconds since 1970.
 func (m moment) until(unix int64) time.Duration { return time.Unix(unix, 0).Sub(time.Unix(0, m.wall)) }

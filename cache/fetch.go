@@ -99,12 +99,16 @@ func addressOf(local net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// wait waits for a flight as long as ctx allows.
+// wait waits for a flight as long as ctx allows. What is there already is taken whatever ctx says.
 func (c *Cache) wait(ctx context.Context, f *flight, query Query) (*tls.Certificate, Source, error) {
 	select {
 	case <-f.done:
-	case <-ctx.Done():
-		return nil, None, c.leave(ctx, f)
+	default:
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, None, c.leave(ctx, f)
+		}
 	}
 	certificate, err := c.take(f.outcome, query.Hello)
 	if err != nil {
@@ -174,14 +178,10 @@ func (c *Cache) land(f *flight, result outcome) {
 	close(f.done)
 }
 
-// dispatch asks the store what it may be asked now: first what clients wait for, then what is due for a refresh. The
-// caller holds mu.
+// dispatch asks the store what it may be asked now. The caller holds mu.
 func (c *Cache) dispatch() {
 	for !c.closed && len(c.asking) < c.options.Fetches {
-		next := c.queue.pop()
-		if next == nil {
-			next = c.nextRefresh()
-		}
+		next := c.next()
 		if next == nil {
 			return
 		}
@@ -190,6 +190,22 @@ func (c *Cache) dispatch() {
 		c.totals.fetches++
 		c.workers.Go(func() { c.ask(next) })
 	}
+}
+
+// next returns what the store is asked next, nil for nothing. Refreshes take turns with what clients wait for, a few at
+// once: clients without end, who ask for names that nobody knows, must not let known ones expire.
+func (c *Cache) next() *flight {
+	if c.refreshing < max(1, c.options.Fetches/8) && !c.refreshedLast {
+		if f := c.nextRefresh(); f != nil {
+			c.refreshedLast = true
+			return f
+		}
+	}
+	c.refreshedLast = false
+	if f := c.queue.pop(); f != nil {
+		return f
+	}
+	return c.nextRefresh()
 }
 
 // ask asks the store and lets everybody know what it said.
@@ -215,7 +231,9 @@ func (c *Cache) settle(f *flight, got answer) outcome {
 	case f.entry != nil && f.entry != found: // it went meanwhile
 		return outcome{}
 	case f.flushed(f.request.Name): // asked for before a flush
-		c.plan(found, got.now.mono)
+		if f.entry != nil {
+			c.plan(found, got.now.mono)
+		}
 		return got.unkept()
 	case errors.Is(got.err, store.ErrUnknown):
 		return c.denied(f, found, got)

@@ -8,10 +8,13 @@ import (
 // week is how long before its end a certificate is asked for again when its own lifetime is long enough.
 const week = 7 * 24 * time.Hour
 
+// century is the longest lifetime: nanoseconds since 1970 end in 2262, before some certificates do.
+const century = 100 * 365 * 24 * time.Hour
+
 // lifetime is how long what next holds is good before it is asked for again. same: the store still had what was held.
 func (c *Cache) lifetime(got answer, next *held, same bool) time.Duration {
 	limits := firstToExpire(next.pairs)
-	remaining := got.now.until(limits.notAfter)
+	remaining := min(got.now.until(limits.notAfter), century)
 	return c.options.spread(c.options.span(got, remaining, time.Duration(limits.lifetime)*time.Second, same), remaining)
 }
 

@@ -54,7 +54,8 @@ func (q *queue) push(f *flight) {
 // join lets a flight that waits have the turn of a client more, if that comes sooner: a name that somebody asked for among
 // thousands must not keep others who ask for it waiting.
 func (q *queue) join(f *flight, client netip.Addr) {
-	if f.line == nil {
+	// One that is next in its line would lose its turn, again and again, to whoever asks for the same name.
+	if f.line == nil || f.turn.Prev() == nil {
 		return
 	}
 	if own := q.clients[sender(client)]; own == nil || own.flights.Len() < f.line.flights.Len() {

@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // denied takes in a store's no. A name without a certificate is remembered; one that has is withdrawn, which means that
 // it is asked about once more before it is dropped, and not dropped at all while the store seems to know nobody.
@@ -72,18 +75,27 @@ const (
 	guardSlots   = 20
 	guardNames   = 3 // that must be denied: a single customer who leaves a small installation may go
 	guardPercent = 5
+	guardRecent  = 20 // refreshes that make a share of them meaningful
 )
 
-// guard stops the dropping of names while more than 5 % of the refreshes of the last 10 minutes were answered no: then it
-// is more likely that the store lost its data than that so many customers left. It goes on when such a time has passed
-// with fewer; until then, what was denied first must not be dropped for being the first to be asked about again.
+// guard stops the dropping of names while more than 5 % of the refreshes of the last 10 minutes were answered no, or,
+// where these are few, of the last 20 names' whenever that was: then it is more likely that the store lost its data than
+// that so many customers left. It goes on when there have been fewer; until then, what was denied first must not be
+// dropped for being the first to be asked about again.
 type guard struct {
 	slots  [guardSlots]struct{ period, asked, no int64 }
 	denied [guardNames]struct {
 		name string
 		at   int64
 	}
+	recent  []verdict // the last of each name, the oldest first
 	stopped bool
+}
+
+// verdict is what a refresh of a name came to.
+type verdict struct {
+	name string
+	no   bool
 }
 
 func (g *guard) note(now moment, name string, no bool) {
@@ -97,8 +109,14 @@ func (g *guard) note(now moment, name string, no bool) {
 		slot.no++
 		g.noteName(now, name)
 	}
+	g.noteRecent(verdict{name, no})
 	asked, denied := g.sum(period)
-	if many := denied*100 > asked*guardPercent; many && g.severalNames(now) {
+	several := g.severalNames(now)
+	if asked < guardRecent {
+		asked, denied = g.sumRecent()
+		several = denied >= guardNames
+	}
+	if many := denied*100 > asked*guardPercent; many && several {
 		g.stopped = true
 	} else if !many {
 		g.stopped = false
@@ -114,6 +132,24 @@ func (g *guard) sum(period int64) (asked, no int64) {
 		}
 	}
 	return asked, no
+}
+
+// noteRecent keeps the verdicts on the last names that were refreshed.
+func (g *guard) noteRecent(last verdict) {
+	g.recent = slices.DeleteFunc(g.recent, func(v verdict) bool { return v.name == last.name })
+	if len(g.recent) == guardRecent {
+		g.recent = slices.Delete(g.recent, 0, 1)
+	}
+	g.recent = append(g.recent, last)
+}
+
+func (g *guard) sumRecent() (asked, no int64) {
+	for _, v := range g.recent {
+		if v.no {
+			no++
+		}
+	}
+	return int64(len(g.recent)), no
 }
 
 // noteName keeps the names that were denied last, each once.

@@ -123,3 +123,21 @@ func TestGuard(t *testing.T) {
 		t.Fatal("a healthy window did not let it go on")
 	}
 }
+
+// The same where its names are asked about one by one, days apart.
+func TestStoreThatKnowsNobodyIsNoticedSlowly(t *testing.T) {
+	run(t, nil, func(t *testing.T, l *lab) {
+		const names = 50
+		for i := range names {
+			name := fmt.Sprintf("n%d.example", i)
+			l.serves(name, l.stock(name), Miss)
+			l.sleep(36 * time.Hour)
+		}
+		l.shelf.setAll(unknown)
+		l.sleep(40 * 24 * time.Hour)
+		dropped := l.log.lines("withdrawn, dropped")
+		if stats := l.Stats(); dropped >= guardNames || !stats.DroppingStopped {
+			t.Fatalf("%d dropped, %+v", dropped, stats)
+		}
+	})
+}
