@@ -34,7 +34,7 @@ func readStatus(response *http.Response, held Validator) (*Bundle, error) {
 	switch {
 	case code == http.StatusNoContent, code == http.StatusNotFound, code == http.StatusGone:
 		return nil, fmt.Errorf("%s: %w", status, ErrUnknown)
-	case code == http.StatusNotModified && !held.IsZero():
+	case code == http.StatusNotModified && held.ETag != "":
 		return notModified(response.Header, held), nil
 	case code == http.StatusNotModified:
 		return nil, fail("%s to an unconditional request", status)
@@ -126,16 +126,14 @@ func bodyError(err error, read int) error {
 	return fmt.Errorf("body, after %d bytes: %w", read, err)
 }
 
-// validator reads ETag and Last-Modified, leaving out what can't be sent back: it would fail every later request.
+// validator reads ETag, leaving out one that can't be sent back: it would fail every later request. Last-Modified is left
+// out too: it has a resolution of a second, in which a certificate may be replaced.
 func validator(header http.Header) Validator {
-	validator := Validator{ETag: header.Get("ETag"), LastModified: header.Get("Last-Modified")}
-	if !isETag(validator.ETag) {
-		validator.ETag = ""
+	tag := header.Get("ETag")
+	if !isETag(tag) {
+		return Validator{}
 	}
-	if _, err := http.ParseTime(validator.LastModified); err != nil {
-		validator.LastModified = ""
-	}
-	return validator
+	return Validator{ETag: tag}
 }
 
 // isETag keeps to RFC 9110, 8.8.3, and to a length that may be held for every name.

@@ -201,9 +201,6 @@ func (s *HTTP) message(ctx context.Context, request Request, token string) (*htt
 	if request.Validator.ETag != "" {
 		message.Header.Set("If-None-Match", request.Validator.ETag)
 	}
-	if request.Validator.LastModified != "" {
-		message.Header.Set("If-Modified-Since", request.Validator.LastModified)
-	}
 	return message, nil
 }
 
@@ -284,7 +281,9 @@ func tidy(err error, token string) error {
 	const most = 300
 	text := err.Error()
 	if token != "" {
-		text = strings.ReplaceAll(text, token, "TOKEN")
+		// net/http quotes what it could not make sense of.
+		quoted := strconv.Quote(token)
+		text = strings.NewReplacer(token, "TOKEN", quoted[1:len(quoted)-1], "TOKEN").Replace(text)
 	}
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."

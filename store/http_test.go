@@ -56,7 +56,7 @@ func TestHTTPAsks(t *testing.T) {
 			"conditional",
 			store.HTTPOptions{URL: url},
 			full, "/a.example",
-			map[string]string{"If-None-Match": `"v1"`, "If-Modified-Since": "Sun, 22 Nov 2026 12:00:30 GMT"},
+			map[string]string{"If-None-Match": `"v1"`, "If-Modified-Since": ""},
 		},
 		{
 			"caddy",
@@ -155,6 +155,17 @@ func TestHTTPAnswers(t *testing.T) {
 			t.Errorf("the validator that was sent should go on: %+v, %v", bundle, err)
 		}
 	})
+}
+
+// TestHTTPNotModifiedNeedsATag: a date is not good enough to go on with a certificate that may have been replaced.
+func TestHTTPNotModifiedNeedsATag(t *testing.T) {
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) })
+	held := store.Validator{LastModified: "Sun, 22 Nov 2026 12:00:30 GMT"}
+	bundle, err := newHTTP(t, store.HTTPOptions{URL: url}).Fetch(t.Context(), store.Request{Name: name, Validator: held})
+	if err == nil {
+		t.Fatalf("accepted: %+v", bundle)
+	}
+	failureOf(t, err)
 }
 
 func TestHTTPStatuses(t *testing.T) {
@@ -316,6 +327,7 @@ func TestNewHTTPRefuses(t *testing.T) {
 	}
 	for _, good := range []store.HTTPOptions{
 		{URL: "http://localhost:1/"},
+		{URL: "http://LocalHost:1/"},
 		{URL: "http://127.0.0.2/"},
 		{URL: "http://[::1]:8/"},
 		{URL: "http://[::ffff:127.0.0.1]/"},

@@ -77,6 +77,12 @@ func matchPairs(certificates, keys [][]byte) ([]Pair, error) {
 	if most := MaxPairs * MaxChain; len(certificates) > most {
 		return nil, fmt.Errorf("%d certificates: at most %d allowed", len(certificates), most)
 	}
+	for i, certificate := range certificates {
+		if len(certificate) > MaxPairBytes {
+			return nil, fmt.Errorf("certificate %d of %d has %d bytes: at most %d allowed",
+				i+1, len(certificates), len(certificate), MaxPairBytes)
+		}
+	}
 	rest, err := parseChain(certificates)
 	if err != nil {
 		return nil, err
@@ -112,8 +118,9 @@ func findLeaf(certificates []*x509.Certificate, der []byte) (int, error) {
 func buildPairs(leaves []*x509.Certificate, keys [][]byte, issuers []*x509.Certificate) ([]Pair, error) {
 	pairs := make([]Pair, len(leaves))
 	used := make(map[string]bool)
+	links := links{left: maxSignatures}
 	for i, leaf := range leaves {
-		chain, _ := follow(leaf, slices.Clone(issuers))
+		chain, _ := links.follow(leaf, slices.Clone(issuers))
 		for _, certificate := range chain {
 			used[string(certificate.Raw)] = true
 			pairs[i].Chain = append(pairs[i].Chain, certificate.Raw)

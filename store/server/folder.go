@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -17,6 +18,7 @@ var (
 	errUnknown  = errors.New("unknown name")
 	errOpenKey  = errors.New("others than its owner may open it: chmod 600 it, or allow open keys")
 	errChanging = errors.New("its files are being replaced")
+	errGone     = errors.New("it was removed")
 )
 
 // folder finds pairs in a directory. The directory is opened anew for each
@@ -31,7 +33,7 @@ type folder struct {
 	read map[string]version
 
 	index    atomic.Pointer[index]
-	scanning sync.Mutex // held, by whoever makes the next index; nobody waits for it
+	scanning sync.Mutex // held by whoever makes the next index; those wait for it whose pair is gone
 }
 
 // version is what was made of a pair's files as they were last read.
@@ -68,9 +70,8 @@ func (f *folder) find(name string) (*pair, error) {
 	if found, err := f.load(root, name); !errors.Is(err, fs.ErrNotExist) {
 		return found, err
 	}
-	index := f.indexed(root)
-	if file, known := index.names[name]; known {
-		return f.loadFor(root, file, name)
+	if found, err := f.findSAN(root, name); !errors.Is(err, errUnknown) {
+		return found, err
 	}
 	_, parent, below := strings.Cut(name, ".")
 	if !below {
@@ -81,16 +82,44 @@ func (f *folder) find(name string) (*pair, error) {
 			return found, err
 		}
 	}
-	if file, known := index.names["*."+parent]; known {
-		return f.loadFor(root, file, "*."+parent)
-	}
-	return nil, errUnknown
+	return f.findSAN(root, "*."+parent)
 }
 
-// loadFor returns the pair that the index says has the SAN.
+// findSAN returns a pair that has the SAN. When the index names one that is
+// gone, the directory is looked at once more.
+func (f *folder) findSAN(root *os.Root, san string) (*pair, error) {
+	asked := time.Now()
+	found, err := f.loadFirst(root, f.indexed(root).names[san], san)
+	if errors.Is(err, errGone) {
+		found, err = f.loadFirst(root, f.rescanned(root, asked).names[san], san)
+	}
+	return found, err
+}
+
+// loadFirst returns the first usable pair of those that the index says have the
+// SAN, or else what is wrong with the first of them. That some are gone is told
+// only when nothing else is wrong.
+func (f *folder) loadFirst(root *os.Root, files []string, san string) (*pair, error) {
+	result := errUnknown
+	for _, file := range files {
+		found, err := f.loadFor(root, file, san)
+		if err == nil {
+			return found, nil
+		}
+		if result == errUnknown || errors.Is(result, errGone) {
+			result = err
+		}
+	}
+	return nil, result
+}
+
+// loadFor returns the pair of files if it has the SAN.
 func (f *folder) loadFor(root *os.Root, file, san string) (*pair, error) {
 	found, err := f.load(root, file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !found.holds(san) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s.crt: %w", file, errGone)
+	case err == nil && !found.holds(san):
 		return nil, fmt.Errorf("%s.crt and %s.key: %w", file, file, errChanging)
 	}
 	return found, err

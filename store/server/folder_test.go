@@ -150,9 +150,94 @@ func TestIndexThatIsBehind(t *testing.T) {
 	found.index.Store(&behind)
 	ca.Issue(t, "other.example").Write(t, folder, "kept")
 	remove(t, folder, "gone.crt")
-	for _, name := range []string{"kept.example", "x.kept.example", "gone.example", "x.gone.example"} {
-		if pair, err := found.find(name); !errors.Is(err, errChanging) {
-			t.Errorf("%s: got %v, %v; want %v", name, pair, err, errChanging)
+	for _, test := range []struct {
+		name string
+		want error
+	}{
+		{"kept.example", errChanging},
+		{"x.kept.example", errChanging},
+		{"gone.example", errUnknown},
+		{"x.gone.example", errUnknown},
+		{"kept.example", errUnknown}, // by now the directory was looked at again
+	} {
+		if pair, err := found.find(test.name); !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, %v; want %v", test.name, pair, err, test.want)
+		}
+	}
+}
+
+// A certificate that was removed is unknown at once, by every name it had.
+func TestRemovedPairIsUnknownAtOnce(t *testing.T) {
+	ca, folder := certtest.NewCA(t), t.TempDir()
+	ca.Issue(t, "a.example", "san.example", "*.wild.example").Write(t, folder, "pair")
+	server := start(t, Options{Path: folder})
+	remove(t, folder, "pair.crt", "pair.key")
+	for _, path := range []string{"/san.example", "/x.wild.example", "/a.example"} {
+		wantError(t, server.get(t, path), http.StatusNotFound, "unknown name")
+	}
+}
+
+// The next holder of a SAN is served at once when the first is removed.
+func TestRemovedPairMakesRoomForTheNext(t *testing.T) {
+	ca, folder := certtest.NewCA(t), t.TempDir()
+	short := ca.IssueWith(t, certtest.Options{Names: []string{"san.example"}, NotAfter: time.Now().Add(time.Hour)})
+	short.Write(t, folder, "short")
+	long := ca.Issue(t, "san.example")
+	long.Write(t, folder, "long")
+	server := start(t, Options{Path: folder})
+	wantLeaf(t, server.get(t, "/san.example"), long)
+	remove(t, folder, "long.crt", "long.key")
+	wantLeaf(t, server.get(t, "/san.example"), short)
+}
+
+// A link to a certificate that is gone is not looked up again and again.
+func TestLinkToNothingIsForgotten(t *testing.T) {
+	ca, folder := certtest.NewCA(t), t.TempDir()
+	makeDir(t, folder+"/data")
+	ca.Issue(t, "san.example").Write(t, folder+"/data", "pair")
+	link(t, "data/pair.crt", folder+"/pair.crt")
+	link(t, "data/pair.key", folder+"/pair.key")
+	server := start(t, Options{Path: folder})
+	remove(t, folder, "data/pair.crt")
+	wantError(t, server.get(t, "/san.example"), http.StatusNotFound, "unknown name")
+}
+
+// One certificate that cannot be served does not hide another with its SAN.
+func TestBadHolderOfASANHidesNoGoodOne(t *testing.T) {
+	ca, folder := certtest.NewCA(t), t.TempDir()
+	good := ca.IssueWith(t, certtest.Options{Names: []string{"san.example", "*.wild.example"}, NotAfter: time.Now().Add(24 * time.Hour)})
+	good.Write(t, folder, "good")
+	_, key := ca.Issue(t, "san.example", "*.wild.example").Write(t, folder, "a-open")
+	chmod(t, key, 0o644)
+	ca.Issue(t, "san.example", "*.wild.example").Write(t, folder, "b-mismatch")
+	write(t, folder, "b-mismatch.key", string(good.Key))
+	ca.Issue(t, "san.example", "*.wild.example").Write(t, folder, "c-garbage")
+	write(t, folder, "c-garbage.key", "garbage")
+	server := start(t, Options{Path: folder})
+	for _, path := range []string{"/san.example", "/x.wild.example"} {
+		wantLeaf(t, server.get(t, path), good)
+	}
+	remove(t, folder, "good.crt", "good.key")
+	wantError(t, server.get(t, "/san.example"), http.StatusServiceUnavailable, "certificate not readable")
+	if log := server.log.String(); !strings.Contains(log, "a-open.key has mode 0644") {
+		t.Errorf("log %s: want what is wrong with the first", log)
+	}
+}
+
+func TestPauseBetweenScans(t *testing.T) {
+	for _, test := range []struct {
+		took  time.Duration
+		first bool
+		want  time.Duration
+	}{
+		{time.Millisecond, false, time.Second},
+		{100 * time.Millisecond, false, 2 * time.Second},
+		{time.Minute, false, 10 * time.Second},
+		{time.Millisecond, true, time.Second},
+		{time.Minute, true, time.Second},
+	} {
+		if got := pause(test.took, test.first); got != test.want {
+			t.Errorf("after %s, first %t: %s, want %s", test.took, test.first, got, test.want)
 		}
 	}
 }

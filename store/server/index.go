@@ -1,7 +1,9 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -12,9 +14,10 @@ import (
 // index says which certificate has which SAN. It is immutable: a change in the
 // directory makes a new one.
 type index struct {
-	files map[string]entry  // of every pair, by its files' name
-	names map[string]string // the name of a pair's files, by SAN
-	due   time.Time         // when to look at the directory again
+	files map[string]entry    // of every pair, by its files' name
+	names map[string][]string // the names of pairs' files by SAN, the one to take first
+	begun time.Time           // when the directory was looked at
+	due   time.Time           // when to look at it again
 }
 
 // entry is what the index holds of a certificate.
@@ -25,7 +28,10 @@ type entry struct {
 	problem  string // why names are not of this version, "" when they are
 }
 
-const scanEvery = time.Second
+const (
+	scanEvery   = time.Second
+	scanAtLeast = 10 * time.Second // often, however slow the disk is
+)
 
 // indexed returns the index, made anew by this caller when it is due and nobody
 // else is at it.
@@ -35,10 +41,26 @@ func (f *folder) indexed(root *os.Root) *index {
 		return held
 	}
 	defer f.scanning.Unlock()
-	made, err := f.scan(root, f.index.Load())
+	return f.renew(root)
+}
+
+// rescanned returns an index that was begun after since.
+func (f *folder) rescanned(root *os.Root, since time.Time) *index {
+	f.scanning.Lock()
+	defer f.scanning.Unlock()
+	if held := f.index.Load(); held.begun.After(since) {
+		return held
+	}
+	return f.renew(root)
+}
+
+// renew makes the index anew. The caller holds f.scanning.
+func (f *folder) renew(root *os.Root) *index {
+	held := f.index.Load()
+	made, err := f.scan(root, held)
 	if err != nil {
 		f.log.Error().Err(err).Msg("certificate directory not readable")
-		made = &index{files: held.files, names: held.names, due: time.Now().Add(scanEvery)}
+		made = &index{files: held.files, names: held.names, begun: time.Now(), due: time.Now().Add(scanEvery)}
 	}
 	f.index.Store(made)
 	return made
@@ -51,7 +73,7 @@ func (f *folder) scan(root *os.Root, before *index) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &index{files: make(map[string]entry, len(files)), names: before.names}
+	made := &index{files: make(map[string]entry, len(files)), names: before.names, begun: started}
 	changed := len(files) != len(before.files) || before.names == nil
 	for _, file := range files {
 		held := before.files[file]
@@ -65,9 +87,18 @@ func (f *folder) scan(root *os.Root, before *index) (*index, error) {
 		made.names = made.bySAN()
 	}
 	f.forget(func(file string) bool { _, there := made.files[file]; return there })
-	// A large directory on a slow disk must not keep a core busy.
-	made.due = time.Now().Add(max(scanEvery, 20*time.Since(started)))
+	made.due = time.Now().Add(pause(time.Since(started), before.names == nil))
 	return made, nil
+}
+
+// pause is how long to leave the directory alone after a scan. A large one on a
+// slow disk must not keep a core busy; the first scan, which reads every file,
+// says nothing of how long the next one takes.
+func pause(took time.Duration, first bool) time.Duration {
+	if first {
+		return scanEvery
+	}
+	return min(max(scanEvery, 20*took), scanAtLeast)
 }
 
 // listPairs returns the names, without suffix, that have a .crt and a .key.
@@ -97,7 +128,7 @@ func listPairs(root *os.Root) ([]string, error) {
 }
 
 // readEntry reads a certificate. What was held of one that cannot be read, or
-// is half written, stays.
+// is half written, stays; of one that is gone, or a link to nothing, it does not.
 func (f *folder) readEntry(root *os.Root, file string, held entry) entry {
 	text, version, err := readFile(root, file+".crt")
 	if err == nil {
@@ -111,20 +142,24 @@ func (f *folder) readEntry(root *os.Root, file string, held entry) entry {
 	if problem != held.problem {
 		f.log.Warn().Str("error", problem).Msg("certificate not indexed")
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		held.names = nil
+	}
 	held.chain, held.problem = version, problem
 	return held
 }
 
 // bySAN returns the files to take for each SAN: those of the certificate that is
-// valid longest, the first by name among equals.
-func (i *index) bySAN() map[string]string {
-	names := make(map[string]string)
-	for _, file := range slices.Sorted(maps.Keys(i.files)) {
-		added := i.files[file]
-		for _, name := range added.names {
-			held, taken := names[name]
-			if !taken || added.notAfter.After(i.files[held].notAfter) {
-				names[name] = file
+// valid longest first, by name among equals. The others are for when the first
+// cannot be served.
+func (i *index) bySAN() map[string][]string {
+	names := make(map[string][]string)
+	files := slices.Sorted(maps.Keys(i.files))
+	slices.SortStableFunc(files, func(a, b string) int { return i.files[b].notAfter.Compare(i.files[a].notAfter) })
+	for _, file := range files {
+		for _, name := range i.files[file].names {
+			if held := names[name]; len(held) == 0 || held[len(held)-1] != file {
+				names[name] = append(held, file)
 			}
 		}
 	}
