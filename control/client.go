@@ -196,7 +196,7 @@ func (c *Client) describe(err error) error {
 	reason, hint := strings.TrimPrefix(plain(err).Error(), "connect: "), ""
 	timeout, ok := errors.AsType[net.Error](err)
 	switch {
-	case ok && timeout.Timeout():
+	case ok && timeout.Timeout(), errors.Is(err, net.ErrClosed): // a write under way, by the end of the wait for an answer
 		reason, hint = "no answer", hintStopped
 	case errors.Is(err, syscall.EAGAIN): // its queue of connections is full
 		hint = hintStopped

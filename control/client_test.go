@@ -169,6 +169,7 @@ func TestClientOfOneThatDoesNotAnswer(t *testing.T) {
 				go func() {
 					if conn, err := listener.Accept(); err == nil {
 						t.Cleanup(func() { conn.Close() })
+						conn.Read(make([]byte, 4096)) // an answer before the request would be another fault
 						io.WriteString(conn, c.answer)
 					}
 				}()

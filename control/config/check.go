@@ -67,24 +67,30 @@ func (c *checker) checkAddress(path, address string, check func(string) error) {
 func (c *checker) checkLimits() {
 	c.atLeast("limits.connections", c.Limits.Connections, 1)
 	c.atLeast("limits.handshakes", c.Limits.Handshakes, 1)
-	c.positive("limits.hello_timeout", c.Limits.HelloTimeout)
+	c.notShorter("limits.hello_timeout", c.Limits.HelloTimeout, leastTimeout)
 	c.within("limits.hello_bytes", c.Limits.HelloBytes, 1<<10, 64<<10)
-	c.positive("limits.handshake_timeout", c.Limits.HandshakeTimeout)
-	c.positive("limits.idle_timeout", c.Limits.IdleTimeout)
-	c.positive("limits.half_close_timeout", c.Limits.HalfCloseTimeout)
+	c.notShorter("limits.handshake_timeout", c.Limits.HandshakeTimeout, leastTimeout)
+	c.notShorter("limits.idle_timeout", c.Limits.IdleTimeout, leastPeriod)
+	c.notShorter("limits.half_close_timeout", c.Limits.HalfCloseTimeout, leastTimeout)
 }
 
 func (c *checker) checkBreaker() {
 	c.atLeast("breaker.failures", c.Breaker.Failures, 1)
-	c.positive("breaker.reset", c.Breaker.Reset)
+	c.notShorter("breaker.reset", c.Breaker.Reset, leastTimeout)
 }
 
 func (c *checker) checkCache() {
 	c.within("cache.size", c.Cache.Size, 32<<20, 32<<30)
-	c.positive("cache.min_ttl", c.Cache.MinTTL)
-	c.positive("cache.negative_ttl", c.Cache.NegativeTTL)
-	c.positive("cache.withdraw_after", c.Cache.WithdrawAfter)
-	c.positive("cache.lookup_timeout", c.Cache.LookupTimeout)
+	c.notShorter("cache.min_ttl", c.Cache.MinTTL, leastPeriod)
+	c.notShorter("cache.negative_ttl", c.Cache.NegativeTTL, leastPeriod)
+	c.notShorter("cache.withdraw_after", c.Cache.WithdrawAfter, leastPeriod)
+	c.notShorter("cache.lookup_timeout", c.Cache.LookupTimeout, leastTimeout)
+	if c.Cache.TTL > 0 { // else it is unset
+		c.notShorter("cache.ttl", c.Cache.TTL, leastPeriod)
+	}
+	if c.Cache.RenewBefore > 0 { // else it is auto
+		c.notShorter("cache.renew_before", c.Cache.RenewBefore, leastPeriod)
+	}
 	if c.Cache.TTL > 0 && c.Cache.TTL < c.Cache.MinTTL {
 		c.warn("cache.ttl", "%v is less than min_ttl, %v, which does not count then", c.Cache.TTL, c.Cache.MinTTL)
 	}
@@ -139,9 +145,16 @@ func (c *checker) atLeast(path string, value, least int) {
 	}
 }
 
-func (c *checker) positive(path string, value time.Duration) {
-	if value <= 0 {
-		c.problem(path, "must be longer than 0")
+// The least that a duration may be. Less is a unit that was mistyped, with which
+// every attempt times out, or every name is fetched again and again.
+const (
+	leastPeriod  = time.Second
+	leastTimeout = 10 * time.Millisecond
+)
+
+func (c *checker) notShorter(path string, value, least time.Duration) {
+	if value < least {
+		c.problem(path, "must be at least %v", least)
 	}
 }
 

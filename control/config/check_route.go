@@ -48,7 +48,7 @@ func (c *checker) checkBackend(path string, backend Backend) {
 		}
 		seen[server.Address] = true
 	}
-	c.positive(path+".connect_timeout", backend.ConnectTimeout)
+	c.notShorter(path+".connect_timeout", backend.ConnectTimeout, leastTimeout)
 	if backend.Retries > 100 {
 		c.problem(path+".retries", "must be 0 to 100")
 	}
@@ -94,12 +94,22 @@ func (c *checker) checkBackendName(path, name string) {
 	if _, ok := c.Backends[name]; ok || c.faults.at["backends"] {
 		return
 	}
+	if len(c.problems) < mostProblems {
+		c.problem(path, "no backend is called %s%s", quote(name), c.backendHint(name))
+	}
+}
+
+// backendHint ends the message on a backend that there is not.
+func (c *checker) backendHint(name string) string {
+	if len(c.Backends) > mostCompared {
+		return ""
+	}
 	known := c.BackendNames()
 	hint := didYouMean(name, known)
 	if hint == "" && len(known) > 0 && len(known) <= 5 {
 		hint = "; there is " + strings.Join(known, ", ")
 	}
-	c.problem(path, "no backend is called %s%s", quote(name), hint)
+	return hint
 }
 
 // checkDuplicateRoutes reports every name that two routes take under the same

@@ -31,7 +31,7 @@ func (c *checker) checkStore(path string, store Store) {
 func (c *checker) checkHTTP(path string, store *HTTPStore) {
 	c.checkStoreURL(path, store)
 	c.together(path+".cert_file", store.CertFile, path+".key_file", store.KeyFile)
-	c.positive(path+".timeout", store.Timeout)
+	c.notShorter(path+".timeout", store.Timeout, leastTimeout)
 	c.atLeast(path+".fetches", store.Fetches, 1)
 	if store.InsecureSkipVerify {
 		c.warn(path+".insecure_skip_verify", "whoever answers at the store's address can hand out certificates")

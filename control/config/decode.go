@@ -41,11 +41,16 @@ func (s setting) item(i int) setting {
 }
 
 func (d *decoder) report(at place, path, message string) {
-	d.faults.mark(path)
-	if len(d.problems) < mostProblems {
-		d.problems = append(d.problems, d.origin.problemAt(at, path, message))
+	if d.full() {
+		return
 	}
+	d.faults.mark(path)
+	d.problems = append(d.problems, d.origin.problemAt(at, path, message))
 }
+
+// full reports whether nothing more is reported, so that what it takes to say it
+// can be saved too.
+func (d *decoder) full() bool { return len(d.problems) >= mostProblems }
 
 // value writes what node says to into. A null, which is what a section without
 // content is, leaves the default.
@@ -154,6 +159,9 @@ func (d *decoder) pair(pair *ast.MappingValueNode, at setting, into reflect.Valu
 }
 
 func (d *decoder) unknown(pair *ast.MappingValueNode, key string, at setting, fields map[string]field) {
+	if d.full() {
+		return
+	}
 	where, path := placeOf(startOf(pair.Key)), child(at.path, key)
 	if laterKeys[child(at.schema, key)] {
 		d.report(where, path, quote(key)+" "+notInThisVersion)
@@ -182,9 +190,11 @@ func (d *decoder) pairs(node ast.Node, at setting) []*ast.MappingValueNode {
 	return slices.DeleteFunc(slices.Clone(all), func(pair *ast.MappingValueNode) bool {
 		key, where := keyText(pair.Key), placeOf(startOf(pair.Key))
 		first, twice := lines[key]
-		if twice {
+		switch {
+		case twice && d.full():
+		case twice:
 			d.report(where, child(at.path, key), fmt.Sprintf("written twice, first on line %d", first))
-		} else {
+		default:
 			lines[key] = where.line
 		}
 		return twice

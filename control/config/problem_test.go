@@ -107,7 +107,7 @@ var problemTests = []struct {
 	{"octal number", least + "limits: {connections: 0100}\n", []string{`5:23: limits.connections: want a whole number, got "0100"`}},
 	{"huge number", least + "limits: {connections: 99999999999}\n", []string{`5:23: limits.connections: "99999999999" is out of range`}},
 	{"zero", least + "limits: {connections: 0}\n", []string{"5:23: limits.connections: must be at least 1"}},
-	{"zero time", least + "limits: {idle_timeout: 0s}\n", []string{"5:24: limits.idle_timeout: must be longer than 0"}},
+	{"zero time", least + "limits: {idle_timeout: 0s}\n", []string{"5:24: limits.idle_timeout: must be at least 1s"}},
 	{"zero renewal", least + "cache: {renew_before: 0s}\n", []string{"5:23: cache.renew_before: must be longer than 0, or auto"}},
 	{"nothing in a list", least + "tls:\n  alpn:\n    - h2\n    -\n", []string{"8:7: tls.alpn[1]: nothing is written here"}},
 	{"size too small", least + "cache: {size: 31m}\n", []string{"5:15: cache.size: must be 32m to 32g"}},

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// mostCompared bounds the names that one which is not known is compared with.
+const mostCompared = 200
+
 // didYouMean returns a question to end a message with when one of known is
 // close to text, else nothing.
 func didYouMean(text string, known []string) string {
