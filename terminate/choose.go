@@ -133,6 +133,8 @@ func failureReason(err error) Reason {
 		return ReasonStoreDown
 	case errors.Is(err, context.DeadlineExceeded):
 		return ReasonCertTimeout
+	case errors.Is(err, context.Canceled):
+		return ReasonDrained
 	default:
 		return ReasonStoreDown
 	}

@@ -21,8 +21,8 @@ func (s *Server) drain(cut context.CancelFunc) error {
 		return nil
 	case <-timer.C:
 	}
+	n := s.cutAll() // first: who sees the end of life must know why
 	cut()
-	n := s.cutAll()
 	<-done
 	return fmt.Errorf("drain: %d connections cut after %v", n, s.Limits.DrainTimeout)
 }
