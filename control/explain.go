@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"hellogate/terminate"
 )
 
 // Explanation says what a client that asks for a name would get now, and why.
@@ -84,7 +86,7 @@ func (s *Server) route(name string, protocols []string) Explanation {
 	route, pattern, ok := s.options.Traffic.Route(name, protocols)
 	if !ok {
 		explanation.add("route", "none matches")
-		explanation.refuse(alertUnrecognizedName, "no route takes this name")
+		explanation.refuse(terminate.AlertUnrecognizedName, "no route takes this name")
 		return explanation
 	}
 	explanation.Route = pattern.String()

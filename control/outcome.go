@@ -12,22 +12,13 @@ import (
 	"hellogate/terminate"
 )
 
-// The alerts that a client gets for whose name there is no certificate (RFC 8446, section 6.2).
-const (
-	alertInternalError    = 80
-	alertUnrecognizedName = 112
-)
-
-// acmeProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3).
-const acmeProtocol = "acme-tls/1"
-
 // refusal says in words why a route refuses a client that offers protocols.
 func refusal(reason terminate.Reason, route *terminate.Route, protocols []string) string {
 	switch {
 	case reason == terminate.ReasonRejected:
 		return "the route rejects it"
-	case slices.Equal(protocols, []string{acmeProtocol}):
-		return acmeProtocol + " alone is a certificate authority's validation, which goes to no backend"
+	case slices.Equal(protocols, []string{terminate.ACMEProtocol}):
+		return terminate.ACMEProtocol + " alone is a certificate authority's validation, which goes to no backend"
 	case reason == terminate.ReasonNoALPN:
 		return "the route takes no protocol but " + strings.Join(route.ALPN, ", ")
 	}
@@ -58,11 +49,11 @@ func (s *Server) certificate(explanation *Explanation) {
 	case held:
 		explanation.Outcome = served(info)
 	case last == "remembered no":
-		s.without(explanation, s.options.Fallback.OnUnknown, alertUnrecognizedName, "the store does not know it")
+		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "the store does not know it")
 	case last == "remembered failure":
-		s.without(explanation, s.options.Fallback.OnFailure, alertInternalError, "it could not be fetched")
+		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "it could not be fetched")
 	case cutOff:
-		s.without(explanation, s.options.Fallback.OnFailure, alertInternalError, "the store kept failing and is not asked")
+		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "the store kept failing and is not asked")
 	default:
 		explanation.Outcome = "a client would wait for the store"
 	}

@@ -14,8 +14,8 @@ import (
 	"hellogate/store"
 )
 
-// acmeProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3). It is not for backends.
-const acmeProtocol = "acme-tls/1"
+// ACMEProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3). It is not for backends.
+const ACMEProtocol = "acme-tls/1"
 
 // choose takes every decision that needs the hello, before anything has been written to the client: it returns the
 // TLS configuration to go on with, or a refusal.
@@ -57,7 +57,7 @@ func (c *connection) takeName(hello *sni.Hello) error {
 func (c *connection) match(hello *sni.Hello) error {
 	route, pattern, ok := c.server.Route(c.name, hello.Info.SupportedProtos)
 	if !ok {
-		return &refusal{ReasonNoRoute, alertUnrecognizedName, nil}
+		return &refusal{ReasonNoRoute, AlertUnrecognizedName, nil}
 	}
 	c.route, c.pattern = route, pattern
 	if reason, alert, refused := route.Refuses(hello.Info.SupportedProtos); refused {
@@ -75,7 +75,7 @@ func (r *Route) Refuses(protocols []string) (reason Reason, alert uint8, refused
 	switch {
 	case r.Action == Reject:
 		return ReasonRejected, alertAccessDenied, true
-	case slices.Equal(protocols, []string{acmeProtocol}), !overlap(r.ALPN, protocols):
+	case slices.Equal(protocols, []string{ACMEProtocol}), !overlap(r.ALPN, protocols):
 		return ReasonNoALPN, alertNoApplicationProtocol, true
 	}
 	return "", 0, false
@@ -118,9 +118,9 @@ func (c *connection) fallBack(err error) error {
 		return nil
 	}
 	if unknown {
-		return &refusal{ReasonNoCert, alertUnrecognizedName, err}
+		return &refusal{ReasonNoCert, AlertUnrecognizedName, err}
 	}
-	return &refusal{failureReason(err), alertInternalError, err}
+	return &refusal{failureReason(err), AlertInternalError, err}
 }
 
 // failureReason classes the failure of a look-up.

@@ -71,6 +71,9 @@ func (c *connection) carry(life context.Context) (Reason, error) {
 	if err := c.handshake(life); err != nil {
 		return c.refuse(err)
 	}
+	if err := c.confirmName(); err != nil {
+		return c.reset(err)
+	}
 	if err := c.dial(life); err != nil {
 		return c.reset(err)
 	}
@@ -88,11 +91,16 @@ func (c *connection) handshake(life context.Context) error {
 	if err := c.hello.Handshake(c.session); err != nil {
 		return err
 	}
-	// After a HelloRetryRequest crypto/tls takes the second hello's name without comparing it with the first's.
+	_ = c.client.SetDeadline(time.Time{})
+	return nil
+}
+
+// confirmName makes sure that the name negotiated is the one that was routed and looked up: after a HelloRetryRequest
+// crypto/tls takes the second hello's name without comparing it with the first's.
+func (c *connection) confirmName() error {
 	if state := c.session.ConnectionState(); !sameName(state.ServerName, c.helloName) {
 		return &refusal{ReasonNameMismatch, 0, errors.New("the second hello names another server than the first")}
 	}
-	_ = c.client.SetDeadline(time.Time{})
 	return nil
 }
 
@@ -181,7 +189,7 @@ func (c *connection) enterHandshake() error {
 	c.handshaking = true
 	if n := c.server.handshaking.Add(1); n > int64(c.server.Limits.Handshakes) {
 		c.server.limited.event(c.server.Log, "handshakes").Str("reason", string(ReasonLimited)).Msg("handshake limit reached")
-		return &refusal{ReasonLimited, alertInternalError, errors.New("too many open handshakes")}
+		return &refusal{ReasonLimited, AlertInternalError, errors.New("too many open handshakes")}
 	}
 	return nil
 }

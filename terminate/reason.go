@@ -3,6 +3,8 @@ package terminate
 import (
 	"fmt"
 	"sync/atomic"
+
+	"hellogate/sni"
 )
 
 // Reason says in one word how a connection ended: the reason of the access log and of the counters.
@@ -58,7 +60,7 @@ func newTally() tally {
 		ReasonNoSNI, ReasonNoRoute, ReasonRejected, ReasonNoALPN, ReasonNoCert, ReasonStoreDown, ReasonBreakerOpen,
 		ReasonCertTimeout, ReasonLimited, ReasonHandshake, ReasonClientAlert, ReasonNameMismatch, ReasonNoBackend,
 		ReasonTimeout, ReasonTruncated, ReasonClientReset, ReasonServerReset, ReasonIdle, ReasonDrained, ReasonInternal,
-		"too_big", "not_tls", "bad_hello", "bad_sni", "client_closed",
+		Reason(sni.TooBig), Reason(sni.NotTLS), Reason(sni.Malformed), Reason(sni.BadName), Reason(sni.ClosedEarly),
 	} {
 		t.counts[r] = new(atomic.Uint64)
 	}

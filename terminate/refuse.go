@@ -16,9 +16,9 @@ import (
 const (
 	alertAccessDenied          = 49
 	alertProtocolVersion       = 70
-	alertInternalError         = 80
+	AlertInternalError         = 80
 	alertMissingExtension      = 109
-	alertUnrecognizedName      = 112
+	AlertUnrecognizedName      = 112
 	alertNoApplicationProtocol = 120
 )
 
@@ -32,13 +32,13 @@ func (c *connection) refuse(err error) (Reason, error) {
 	reason, alert, err := c.diagnose(err)
 	if alert != 0 {
 		_ = c.client.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
-		if _, err := c.client.Conn.Write([]byte{21, 3, 3, 0, 2, 2, alert}); err != nil {
+		if _, unsent := c.client.Conn.Write([]byte{21, 3, 3, 0, 2, 2, alert}); unsent != nil {
 			c.client.abort()
 			return reason, err
 		}
 	}
 	switch {
-	case c.isCut.Load(), reason == ReasonClientReset, reason == ReasonNameMismatch: // the handshake was complete
+	case c.isCut.Load(), reason == ReasonClientReset:
 		c.client.abort()
 	case len(c.hello.Recorded()) == 0 && alert == 0 && c.stages.at == stageHello:
 		_ = c.client.Close()

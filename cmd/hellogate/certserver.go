@@ -1,16 +1,14 @@
 package main
 
 import (
+	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"hellogate/control/certserver"
 	"hellogate/control/config"
-	"hellogate/control/instance"
 	"hellogate/control/logging"
 )
 
@@ -54,18 +52,10 @@ func runCertserver(c *cli.Context) error {
 	if err != nil {
 		return usage(c.Command.HelpName, "--max-age: %v", err)
 	}
-	signal.Ignore(syscall.SIGPIPE)
-	log, err := logging.New(os.Stderr, orElse(c.String("log-level"), "info"), orElse(c.String("log-format"), logging.JSON))
-	if err != nil {
-		return usage(c.Command.HelpName, "%v", err)
-	}
-	defer log.Close()
-	if err := instance.NoCoreDumps(); err != nil {
-		log.Warn().Err(err).Msg("core dumps stay on")
-	}
-	ctx, stop := untilSignal(c.Context)
-	defer stop()
-	return certserver.Run(ctx, certserverOptions(c, age, log))
+	level, format := orElse(c.String("log-level"), "info"), orElse(c.String("log-format"), logging.JSON)
+	return foreground(c, level, format, func(ctx context.Context, log *logging.Log) error {
+		return certserver.Run(ctx, certserverOptions(c, age, log))
+	})
 }
 
 func certserverOptions(c *cli.Context, age time.Duration, log *logging.Log) certserver.Options {

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"os"
-	"os/signal"
-	"syscall"
+	"context"
 
 	"github.com/urfave/cli/v2"
 
 	"hellogate/control/demo"
-	"hellogate/control/instance"
 	"hellogate/control/logging"
 )
 
@@ -27,18 +24,9 @@ func demoCommand() *cli.Command {
 			if err := exactly(c, 0, ""); err != nil {
 				return err
 			}
-			signal.Ignore(syscall.SIGPIPE)
-			log, err := logging.New(os.Stderr, c.String("log-level"), logging.Text)
-			if err != nil {
-				return usage(c.Command.HelpName, "%v", err)
-			}
-			defer log.Close()
-			if err := instance.NoCoreDumps(); err != nil {
-				log.Warn().Err(err).Msg("core dumps stay on")
-			}
-			ctx, stop := untilSignal(c.Context)
-			defer stop()
-			return demo.Run(ctx, demo.Options{Listen: c.String("listen"), Version: version(), Output: stdout(c), Log: log.Logger})
+			return foreground(c, c.String("log-level"), logging.Text, func(ctx context.Context, log *logging.Log) error {
+				return demo.Run(ctx, demo.Options{Listen: c.String("listen"), Version: version(), Output: stdout(c), Log: log.Logger})
+			})
 		},
 	}
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"os"
-	"os/signal"
-	"syscall"
+	"context"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,30 +45,21 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// Whoever reads standard error may end; the traffic goes on.
-	signal.Ignore(syscall.SIGPIPE)
-	log, err := logging.New(os.Stderr, string(settings.config.Log.Level), string(settings.config.Log.Format))
-	if err != nil {
-		return usage(c.Command.HelpName, "%v", err)
-	}
-	defer log.Close()
-	for _, note := range settings.notes {
-		log.Warn().Str("note", note).Msg("configuration")
-	}
-	if err := instance.NoCoreDumps(); err != nil {
-		log.Warn().Err(err).Msg("core dumps stay on")
-	}
-	ctx, stop := untilSignal(c.Context)
-	defer stop()
-	balancer, err := instance.New(settings.config, instance.Options{
-		Version:    version(),
-		StoreToken: settings.token,
-		Log:        log.Logger,
-		LogDropped: log.Dropped,
+	level, format := string(settings.config.Log.Level), string(settings.config.Log.Format)
+	return foreground(c, level, format, func(ctx context.Context, log *logging.Log) error {
+		for _, note := range settings.notes {
+			log.Warn().Str("note", note).Msg("configuration")
+		}
+		balancer, err := instance.New(settings.config, instance.Options{
+			Version:    version(),
+			StoreToken: settings.token,
+			Log:        log.Logger,
+			LogDropped: log.Dropped,
+		})
+		if err != nil {
+			return err
+		}
+		balancer.Run(ctx)
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	balancer.Run(ctx)
-	return nil
 }

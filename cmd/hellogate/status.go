@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"io"
+
 	"github.com/urfave/cli/v2"
 
+	"hellogate/control"
 	"hellogate/control/report"
 )
 
@@ -16,19 +20,7 @@ func statusCommand() *cli.Command {
 			"What is wrong comes first: an open breaker, servers that are down, certificates that can't be renewed.",
 		Flags: []cli.Flag{controlFlag(), jsonFlag("as the control API says it")},
 		Action: func(c *cli.Context) error {
-			if err := exactly(c, 0, ""); err != nil {
-				return err
-			}
-			asked, out := client(c), stdout(c)
-			defer asked.Close()
-			if isJSON(c) {
-				return asked.Copy(c.Context, out, "/status")
-			}
-			status, err := asked.Status(c.Context)
-			if err != nil {
-				return err
-			}
-			return report.Status(out, status)
+			return show(c, "/status", (*control.Client).Status, report.Status)
 		},
 	}
 }
@@ -41,19 +33,24 @@ func backendsCommand() *cli.Command {
 		Description: "Example:   hellogate backends",
 		Flags:       []cli.Flag{controlFlag(), jsonFlag("as the control API says it")},
 		Action: func(c *cli.Context) error {
-			if err := exactly(c, 0, ""); err != nil {
-				return err
-			}
-			asked, out := client(c), stdout(c)
-			defer asked.Close()
-			if isJSON(c) {
-				return asked.Copy(c.Context, out, "/backends")
-			}
-			backends, err := asked.Backends(c.Context)
-			if err != nil {
-				return err
-			}
-			return report.Backends(out, backends)
+			return show(c, "/backends", (*control.Client).Backends, report.Backends)
 		},
 	}
+}
+
+// show asks for what a path of the control API has, and prints it for people, or with --json as it came.
+func show[T any](c *cli.Context, path string, ask func(*control.Client, context.Context) (T, error), print func(io.Writer, T) error) error {
+	if err := exactly(c, 0, ""); err != nil {
+		return err
+	}
+	asked, out := client(c), stdout(c)
+	defer asked.Close()
+	if isJSON(c) {
+		return asked.Copy(c.Context, out, path)
+	}
+	answer, err := ask(asked, c.Context)
+	if err != nil {
+		return err
+	}
+	return print(out, answer)
 }

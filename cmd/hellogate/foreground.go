@@ -6,6 +6,11 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hellogate/control/instance"
+	"hellogate/control/logging"
 )
 
 // sameSignal is how soon after the first a second signal is taken for the same one: a supervisor may send it to
@@ -42,4 +47,21 @@ func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 		<-done
 		cancel()
 	}
+}
+
+// foreground is what the commands that stay have alike: a log on standard error, no core dumps, and an end by signal.
+func foreground(c *cli.Context, level, format string, run func(context.Context, *logging.Log) error) error {
+	// Whoever reads standard error may end; the traffic goes on.
+	signal.Ignore(syscall.SIGPIPE)
+	log, err := logging.New(os.Stderr, level, format)
+	if err != nil {
+		return usage(c.Command.HelpName, "%v", err)
+	}
+	defer log.Close()
+	if err := instance.NoCoreDumps(); err != nil {
+		log.Warn().Err(err).Msg("core dumps stay on")
+	}
+	ctx, stop := untilSignal(c.Context)
+	defer stop()
+	return run(ctx, log)
 }
