@@ -101,7 +101,7 @@ func (c *connection) logBackend(e *zerolog.Event) {
 		e.Str("server", c.target.address)
 	}
 	if c.bytes != nil {
-		e.Int64("bytes_in", c.bytes.in.Load()).Int64("bytes_out", c.bytes.out.Load())
+		e.Int64("bytes_in", c.bytes.up.moved).Int64("bytes_out", c.bytes.down.moved)
 	}
 }
 

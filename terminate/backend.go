@@ -3,12 +3,12 @@ package terminate
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"hellogate/terminate/proxyproto"
+	"hellogate/terminate/socket"
 )
 
 // BackendOptions is what a Backend is made of.
@@ -76,12 +76,12 @@ func (b *Backend) Status() BackendStatus {
 
 // dial connects to the next server in turn, or on failure to the one after it. The error says which were tried and why
 // each failed. The caller closes the connection and then calls the server's release.
-func (b *Backend) dial(ctx context.Context) (net.Conn, *server, error) {
+func (b *Backend) dial(ctx context.Context, by dialer) (socket.Conn, *server, error) {
 	first := int((b.turn.Add(1) - 1) % uint64(len(b.servers)))
 	var tried []string
 	for i := range min(1+b.Retries, len(b.servers)) {
 		s := b.servers[(first+i)%len(b.servers)]
-		conn, err := s.dial(ctx, b.ConnectTimeout)
+		conn, err := s.dial(ctx, by, b.ConnectTimeout)
 		if err == nil {
 			return conn, s, nil
 		}
@@ -93,10 +93,11 @@ func (b *Backend) dial(ctx context.Context) (net.Conn, *server, error) {
 	return nil, nil, fmt.Errorf("backend %s: %s", b.Name, strings.Join(tried, "; "))
 }
 
-func (s *server) dial(ctx context.Context, timeout time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: timeout}
-	dialer.SetMultipathTCP(false)
-	conn, err := dialer.DialContext(ctx, "tcp", s.address)
+// dialer connects for a client's strand.
+type dialer func(ctx context.Context, address string, within time.Duration) (socket.Conn, error)
+
+func (s *server) dial(ctx context.Context, by dialer, timeout time.Duration) (socket.Conn, error) {
+	conn, err := by(ctx, s.address, timeout)
 	if err != nil {
 		text := err.Error()
 		s.failures.Add(1)

@@ -21,7 +21,7 @@ const ACMEProtocol = "acme-tls/1"
 // TLS configuration to go on with, or a refusal.
 func (c *connection) choose(life context.Context, hello *sni.Hello) (*tls.Config, error) {
 	c.stages.begin(stageRoute)
-	_ = c.client.SetDeadline(time.Now().Add(c.server.Limits.HandshakeTimeout))
+	c.strand.SetDeadline(time.Now().Add(c.server.Limits.HandshakeTimeout))
 	if err := c.takeName(hello); err != nil {
 		return nil, err
 	}

@@ -6,13 +6,12 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"hellogate/cache"
 	"hellogate/sni"
 	"hellogate/terminate/proxyproto"
+	"hellogate/terminate/socket"
 )
 
 // connection is a client's connection, from accept to its line in the access log.
@@ -20,6 +19,7 @@ type connection struct {
 	server   *Server
 	listener Listener
 	id       string
+	strand   *socket.Strand
 	client   *transport
 	hello    *sni.Conn
 	session  *tls.Conn
@@ -35,39 +35,53 @@ type connection struct {
 	fallback    bool
 	handshaking bool // counted among the open handshakes
 
-	backend *Backend
-	target  *server
-	conn    net.Conn // to the target
-	bytes   *splice
-
-	// isCut is set, and the sockets closed, when the drain is over. upstream is what cut closes besides the client.
-	isCut    atomic.Bool
-	upstream atomic.Pointer[transport]
+	backend  *Backend
+	target   *server
+	upstream *transport // to the target
+	header   []byte     // for the target
+	bytes    *splice
 }
 
-func newConnection(s *Server, l Listener, conn net.Conn, id [12]byte) *connection {
-	client := newTransport(conn)
-	c := &connection{
-		server: s, listener: l, id: hex.EncodeToString(id[:]),
-		client: client, hello: sni.NewConn(client, s.Limits.HelloBytes),
-	}
+func newConnection(s *Server, l Listener, accepted socket.Conn, id [12]byte) *connection {
+	c := &connection{server: s, listener: l, id: hex.EncodeToString(id[:])}
+	c.strand = socket.NewStrand(c.step)
+	c.client = &transport{Conn: accepted, strand: c.strand, patient: true}
+	c.hello = sni.NewConn(c.client, s.Limits.HelloBytes)
 	c.stages.begin(stageHello)
 	return c
 }
 
-// serve carries the connection to its end, whatever that is, and sees to what is left of it then.
-func (c *connection) serve(life context.Context) {
-	reason, err := c.carry(life)
-	if c.isCut.Load() {
-		reason = ReasonDrained
+// start begins to wait for the hello, which takes no goroutine.
+func (c *connection) start() {
+	c.strand.SetDeadline(c.stages.start[stageHello].Add(c.server.Limits.HelloTimeout))
+	if err := socket.Attach(c.client.Conn, c.strand); err != nil {
+		c.end(c.reset(err))
+		return
 	}
-	c.release()
-	c.server.ended.add(reason)
-	c.log(reason, err)
+	c.strand.Rest()
 }
 
-// carry is the life of a connection.
-func (c *connection) carry(life context.Context) (Reason, error) {
+// step goes on with the connection when something has happened. Until its bytes flow that takes a goroutine, which may
+// wait; from then on it is a moment's work, and bulk.
+func (c *connection) step(alone bool) socket.Progress {
+	if c.bytes == nil {
+		if !alone {
+			return socket.More
+		}
+		if reason, err := c.open(c.server.life); reason != "" {
+			c.end(reason, err)
+			return socket.Done
+		}
+	}
+	progress := c.bytes.step()
+	if progress == socket.Done {
+		c.end(c.bytes.result())
+	}
+	return progress
+}
+
+// open is the life of a connection up to where its bytes flow. A reason says that it ends before that.
+func (c *connection) open(life context.Context) (Reason, error) {
 	if err := c.handshake(life); err != nil {
 		return c.refuse(err)
 	}
@@ -80,19 +94,26 @@ func (c *connection) carry(life context.Context) (Reason, error) {
 	if err := c.announce(); err != nil {
 		return c.reset(err)
 	}
-	return c.splice()
+	c.splice()
+	return "", nil
+}
+
+// end sees to what is left of a connection that is over, whatever it came to.
+func (c *connection) end(reason Reason, err error) {
+	if c.strand.IsCut() {
+		reason = ReasonDrained
+	}
+	c.release()
+	c.server.ended.add(reason)
+	c.log(reason, err)
+	c.server.leave(c)
 }
 
 // handshake reads the hello, chooses route and certificate, and completes the TLS handshake.
 func (c *connection) handshake(life context.Context) error {
 	defer c.leaveHandshake()
-	_ = c.client.SetDeadline(time.Now().Add(c.server.Limits.HelloTimeout))
 	c.session = sni.Server(c.hello, func(hello *sni.Hello) (*tls.Config, error) { return c.choose(life, hello) })
-	if err := c.hello.Handshake(c.session); err != nil {
-		return err
-	}
-	_ = c.client.SetDeadline(time.Time{})
-	return nil
+	return c.hello.Handshake(c.session)
 }
 
 // confirmName makes sure that the name negotiated is the one that was routed and looked up: after a HelloRetryRequest
@@ -107,34 +128,27 @@ func (c *connection) confirmName() error {
 // dial connects to a server of the backend.
 func (c *connection) dial(life context.Context) error {
 	c.stages.begin(stageConnect)
-	conn, target, err := c.backend.dial(life)
+	conn, target, err := c.backend.dial(life, c.connect)
 	if err != nil {
 		return &refusal{ReasonNoBackend, 0, err}
 	}
-	c.conn, c.target = conn, target
-	upstream := newTransport(conn)
-	c.upstream.Store(upstream)
-	if c.isCut.Load() { // cut may have looked before there was something to close
-		upstream.abort()
-	}
+	c.upstream, c.target = &transport{Conn: conn, strand: c.strand}, target
 	return nil
 }
 
-// announce sends the PROXY header.
+// connect connects beside the client's socket.
+func (c *connection) connect(life context.Context, address string, within time.Duration) (socket.Conn, error) {
+	return c.server.sockets.Dial(life, c.strand, c.client.Conn, address, within)
+}
+
+// announce makes the PROXY header, which goes to the backend with the first bytes.
 func (c *connection) announce() error {
 	c.stages.begin(stageHeader)
 	header, err := c.proxyHeader()
 	if err != nil {
 		return &refusal{ReasonInternal, 0, err}
 	}
-	if len(header) == 0 {
-		return nil
-	}
-	upstream := c.upstream.Load()
-	_ = upstream.SetWriteDeadline(time.Now().Add(c.backend.ConnectTimeout))
-	if _, err := upstream.Write(header); err != nil {
-		return &refusal{ReasonServerReset, 0, err}
-	}
+	c.header = header
 	return nil
 }
 
@@ -150,37 +164,31 @@ func (c *connection) proxyHeader() ([]byte, error) {
 	}, c.backend.TLVs)
 }
 
-// splice moves the bytes.
-func (c *connection) splice() (Reason, error) {
+// splice begins to move the bytes.
+func (c *connection) splice() {
 	c.stages.begin(stageSplice)
+	c.client.patient = false
 	limits := c.server.Limits
 	c.bytes = &splice{
+		strand:  c.strand,
 		client:  &stream{transport: c.client, session: c.session, onReset: ReasonClientReset},
-		backend: &stream{transport: c.upstream.Load(), onReset: ReasonServerReset},
+		backend: &stream{transport: c.upstream, onReset: ReasonServerReset},
 		idle:    limits.IdleTimeout, half: limits.HalfCloseTimeout, resetTruncated: c.route.ResetOnTruncation,
 	}
-	return c.bytes.run()
+	c.bytes.start(c.header)
+	c.header = nil
 }
 
 // release closes what is still open and gives back what was counted.
 func (c *connection) release() {
 	_ = c.client.Close()
-	if c.conn != nil {
-		_ = c.conn.Close()
+	if c.upstream != nil {
+		_ = c.upstream.Close()
 		c.target.release()
 	}
 	if c.bytes != nil {
-		c.server.bytesIn.Add(c.bytes.in.Load())
-		c.server.bytesOut.Add(c.bytes.out.Load())
-	}
-}
-
-// cut resets the connection, whatever it is doing. Another goroutine's.
-func (c *connection) cut() {
-	c.isCut.Store(true)
-	c.client.abort()
-	if upstream := c.upstream.Load(); upstream != nil {
-		upstream.abort()
+		c.server.bytesIn.Add(c.bytes.up.moved)
+		c.server.bytesOut.Add(c.bytes.down.moved)
 	}
 }
 

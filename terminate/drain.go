@@ -32,7 +32,7 @@ func (s *Server) cutAll() int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	for c := range s.open {
-		c.cut()
+		c.strand.Cut()
 	}
 	return len(s.open)
 }

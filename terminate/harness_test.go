@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,7 +126,7 @@ func (b *bench) dial(name string, change func(*tls.Config)) (*tls.Conn, error) {
 	if change != nil {
 		change(config)
 	}
-	client := tls.Client(newTransport(raw), config)
+	client := tls.Client(&wire{TCPConn: raw.(*net.TCPConn)}, config)
 	if err := client.Handshake(); err != nil {
 		raw.Close()
 		return nil, err
@@ -133,8 +134,31 @@ func (b *bench) dial(name string, change func(*tls.Config)) (*tls.Conn, error) {
 	return client, nil
 }
 
-// socket is the TCP connection beneath a client.
-func socket(client *tls.Conn) *net.TCPConn { return client.NetConn().(*transport).Conn.(*net.TCPConn) }
+// wire is a client's TCP connection which tells a reset from an end of stream, also where one of its writes was told of the
+// reset first: then a read finds the end of the stream, and a later one too, but the connection is over.
+type wire struct {
+	*net.TCPConn
+	broken atomic.Pointer[error]
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.TCPConn.Read(p)
+	if broken := w.broken.Load(); err == io.EOF && broken != nil {
+		return n, *broken
+	}
+	return n, err
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.TCPConn.Write(p)
+	if err != nil {
+		w.broken.Store(&err)
+	}
+	return n, err
+}
+
+// tcp is the TCP connection beneath a client.
+func tcp(client *tls.Conn) *net.TCPConn { return client.NetConn().(*wire).TCPConn }
 
 // pair makes a connection for a.test and accepts it at the backend.
 func (b *bench) pair() (*tls.Conn, *net.TCPConn) {

@@ -31,15 +31,14 @@ func (c *connection) refuse(err error) (Reason, error) {
 	c.stages.end()
 	reason, alert, err := c.diagnose(err)
 	if alert != 0 {
-		_ = c.client.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
-		if _, unsent := c.client.Conn.Write([]byte{21, 3, 3, 0, 2, 2, alert}); unsent != nil {
-			c.client.abort()
+		if _, unsent := c.client.Write([]byte{21, 3, 3, 0, 2, 2, alert}); unsent != nil {
+			c.client.Abort()
 			return reason, err
 		}
 	}
 	switch {
-	case c.isCut.Load(), reason == ReasonClientReset:
-		c.client.abort()
+	case c.strand.IsCut(), reason == ReasonClientReset:
+		c.client.Abort()
 	case len(c.hello.Recorded()) == 0 && alert == 0 && c.stages.at == stageHello:
 		_ = c.client.Close()
 	default:
@@ -76,7 +75,7 @@ func (c *connection) diagnose(err error) (Reason, uint8, error) {
 // reset ends a connection whose handshake completed but which can't be carried: by a reset, because a close_notify
 // would say that the server had nothing to say.
 func (c *connection) reset(err error) (Reason, error) {
-	c.client.abort()
+	c.client.Abort()
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		return refused.reason, refused.err
 	}

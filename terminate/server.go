@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hellogate/sni"
+	"hellogate/terminate/socket"
 )
 
 // Server carries connections from its listeners to the backends of its routes.
@@ -25,6 +26,8 @@ type Server struct {
 	bytesOut    atomic.Int64
 	ended       tally
 	limited     throttle
+	sockets     *socket.Group   // while it serves
+	life        context.Context // of the connections, which outlive Serve's by the drain
 
 	group sync.WaitGroup // connections
 	mutex sync.Mutex     // guards open
@@ -43,19 +46,44 @@ func New(options Options) *Server {
 // drain timeout to end, resets those that are left, and returns when all is over. It returns nil after a drain that
 // left nothing, and an error that counts what was cut.
 func (s *Server) Serve(ctx context.Context) error {
-	// A connection outlives ctx, by the drain; what it waits for ends with life.
+	sockets, err := socket.Start()
+	if err != nil {
+		return err
+	}
+	defer sockets.Close()
 	life, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
+	s.sockets, s.life = sockets, life
+	if err := s.acceptUntil(ctx); err != nil {
+		return err
+	}
+	return s.drain(cut)
+}
+
+// acceptUntil takes connections off all listeners until ctx is done, and closes them.
+func (s *Server) acceptUntil(ctx context.Context) error {
 	var accepting sync.WaitGroup
-	for _, l := range s.Listeners {
-		accepting.Go(func() { s.accept(life, ctx, l) })
+	listeners := make([]*socket.Listener, len(s.Listeners))
+	for i, l := range s.Listeners {
+		defer l.Close()
+		listener, err := s.sockets.Listen(l.Listener)
+		if err != nil {
+			return err
+		}
+		listeners[i] = listener
+	}
+	for i, l := range s.Listeners {
+		accepting.Go(func() { s.accept(ctx, l, listeners[i]) })
 	}
 	<-ctx.Done()
-	for _, l := range s.Listeners {
-		_ = l.Close()
+	for _, l := range listeners {
+		l.End()
 	}
 	accepting.Wait()
-	return s.drain(cut)
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	return nil
 }
 
 // Stats returns the counters.
@@ -79,14 +107,14 @@ const (
 
 // accept takes connections off a listener until it is closed. Running out of descriptors is not the end: whoever polls
 // on then burns the CPU that the open connections need to close, and whoever gives up turns it into an outage.
-func (s *Server) accept(life, ctx context.Context, l Listener) {
+func (s *Server) accept(ctx context.Context, l Listener, from *socket.Listener) {
 	pause := time.Duration(0)
 	for {
-		conn, err := l.Accept()
+		accepted, err := from.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.take(life, l, conn)
+			s.take(l, accepted)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -108,21 +136,18 @@ func wait(ctx context.Context, pause time.Duration) {
 }
 
 // take starts a connection's life, or resets it where there are too many.
-func (s *Server) take(life context.Context, l Listener, conn net.Conn) {
+func (s *Server) take(l Listener, accepted socket.Conn) {
 	id := s.counter.Add(1)
 	if s.count.Add(1) > int64(s.Limits.Connections) {
 		s.count.Add(-1)
 		s.ended.add(ReasonLimited)
-		s.limited.event(s.Log, "connections").Stringer("client", conn.RemoteAddr()).Str("reason", string(ReasonLimited)).Msg("connection limit reached")
-		newTransport(conn).abort()
+		s.limited.event(s.Log, "connections").Stringer("client", accepted.RemoteAddr()).Str("reason", string(ReasonLimited)).Msg("connection limit reached")
+		accepted.Abort()
 		return
 	}
-	c := newConnection(s, l, conn, s.id(id))
+	c := newConnection(s, l, accepted, s.id(id))
 	s.enter(c)
-	s.group.Go(func() {
-		defer s.leave(c)
-		c.serve(life)
-	})
+	c.start()
 }
 
 // id is a connection's id: 12 bytes, unlike any other's in this process and likely in any other.
@@ -136,6 +161,7 @@ func (s *Server) id(n uint64) [12]byte {
 func (s *Server) enter(c *connection) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
+	s.group.Add(1)
 	s.open[c] = struct{}{}
 }
 
@@ -144,4 +170,5 @@ func (s *Server) leave(c *connection) {
 	delete(s.open, c)
 	s.mutex.Unlock()
 	s.count.Add(-1)
+	s.group.Done()
 }

@@ -2,122 +2,172 @@ package terminate
 
 import (
 	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"hellogate/terminate/socket"
 )
 
-// splice moves bytes between a client and a backend until both directions are over.
+// splice moves bytes between a client and a backend until both directions are over. It never waits: step does what can
+// be done, and the strand calls it again when something has happened. Wherever bytes move, they move here.
 type splice struct {
+	strand          *socket.Strand
 	client, backend *stream
+	up, down        direction
 	idle            time.Duration // how long nothing may move
 	half            time.Duration // the same once one direction is over, and how long a closing side may take
 	resetTruncated  bool          // a client's FIN without a close_notify resets the backend
-	in, out         atomic.Int64  // bytes from the client, to the client
 
-	start  time.Time
-	last   atomic.Int64 // when bytes last moved, in nanoseconds since start
-	ended  atomic.Int32 // directions that are over
-	mutex  sync.Mutex   // guards the two below
-	reason Reason       // why it is aborted; empty: it is not
-	cause  error
+	now      time.Time // of this step
+	last     time.Time // when bytes last moved
+	reason   Reason    // why it is aborted; empty: it is not
+	cause    error
+	settling bool // both directions are over, or it is aborted
+	untaken  bool // a side did not take all that it was sent
 }
 
-// run moves bytes until both sides are done, then closes both as they were closed: a clean end on both sides ends
-// cleanly, an abort on one side resets the other once everything read before it has been delivered.
-func (s *splice) run() (Reason, error) {
-	s.start = time.Now()
-	up := s.direction(s.client, s.backend, &s.in)
-	down := s.direction(s.backend, s.client, &s.out)
-	for _, side := range s.sides() { // before either direction runs: one that ends sets the other's anew
-		_ = side.SetReadDeadline(s.start.Add(s.idle))
+// start makes a splice's two directions. header goes to the backend before everything else.
+func (s *splice) start(header []byte) {
+	s.up = direction{splice: s, from: s.client, to: s.backend, header: header}
+	s.down = direction{splice: s, from: s.backend, to: s.client}
+	s.last = time.Now()
+}
+
+// step moves what there is to move, for a moment.
+func (s *splice) step() socket.Progress {
+	s.now = time.Now()
+	if s.strand.IsCut() {
+		s.cut()
+		return socket.Done
 	}
-	var group sync.WaitGroup
-	group.Go(up.run)
-	down.run()
-	group.Wait()
+	if !s.settling && s.move() {
+		return socket.More
+	}
+	if s.settling {
+		return s.settle()
+	}
+	return socket.Pause
+}
+
+// cut resets both sides at once.
+func (s *splice) cut() {
+	s.reason = ReasonDrained
+	s.client.Abort()
+	s.backend.Abort()
+}
+
+// move moves bytes both ways, and reports whether there are more. When both ways are over, it is time to settle.
+func (s *splice) move() (more bool) {
+	buffer := socket.Buffers.Get().(*socket.Buffer)
+	defer socket.Buffers.Put(buffer)
+	upMore := s.up.turn(buffer)
+	downMore := s.down.turn(buffer)
+	switch {
+	case s.reason != "":
+		s.settling = true
+	case s.up.at == over && s.down.at == over:
+		s.settling = true
+		s.findBroken()
+	case upMore || downMore:
+		return true
+	default:
+		s.expect()
+	}
+	return false
+}
+
+// expect sets how long the splice may be silent from now on, and fails it when it has been for too long.
+func (s *splice) expect() {
+	until := earliest(s.last, s.up.stalled(), s.down.stalled()).Add(s.most())
+	if s.now.Before(until) {
+		s.strand.SetDeadline(until)
+		return
+	}
+	s.fail(s.stallReason(), errIdle)
+	s.settling = true
+}
+
+var errIdle = errors.New("nothing moved for too long")
+
+// earliest is the first of some times, the zero ones left out.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// most is how long nothing may move.
+func (s *splice) most() time.Duration {
+	if s.up.at == flowing && s.down.at == flowing {
+		return s.idle
+	}
+	return s.half
+}
+
+// stallReason says who is to blame for a splice that stands still. A side may be gone, which can't be seen while the
+// other side takes nothing.
+func (s *splice) stallReason() Reason {
 	for _, side := range s.sides() {
-		if side.isBroken.Load() {
+		if side.Over() {
+			return side.onReset
+		}
+	}
+	return ReasonIdle
+}
+
+// fail notes that the splice is aborted, the first time with its reason.
+func (s *splice) fail(why Reason, cause error) {
+	if s.reason == "" {
+		s.reason, s.cause = why, cause
+	}
+}
+
+// findBroken fails a splice whose directions ended with a peer that is gone.
+func (s *splice) findBroken() {
+	for _, side := range s.sides() {
+		if side.isBroken {
 			s.fail(side.onReset, side.failure)
 		}
 	}
-	if s.reason != "" {
-		s.abort()
-		return s.reason, s.cause
-	}
-	if !s.close() {
-		return ReasonIdle, errUntaken
-	}
-	if s.client.truncated() {
-		return ReasonTruncated, nil
-	}
-	return ReasonOK, nil
 }
 
 func (s *splice) sides() [2]*stream { return [...]*stream{s.client, s.backend} }
 
-// fail notes that the connection is aborted, the first time with its reason, and wakes whoever waits on either side.
-func (s *splice) fail(why Reason, cause error) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.reason == "" {
-		s.reason, s.cause = why, cause
-	}
+// settle closes both sides as they were closed: a clean end on both sides ends cleanly, an abort on one side resets the
+// other when it has got what was read for it. One that took nothing for the idle time will not take it now.
+func (s *splice) settle() socket.Progress {
+	progress := socket.Done
+	var next time.Time
 	for _, side := range s.sides() {
-		side.wake()
-	}
-}
-
-// failed reports whether the connection is aborted.
-func (s *splice) failed() bool {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	return s.reason != ""
-}
-
-// abort resets both sides: the one that broke at once, the other when it has got what was read for it. One that took
-// nothing for the idle time will not take it now.
-func (s *splice) abort() {
-	for _, side := range s.sides() {
-		if side.isBroken.Load() || s.reason == ReasonIdle {
-			side.abort()
+		if s.reason != "" && (side.isBroken || s.reason == ReasonIdle) {
+			side.Abort()
+			side.closing.over = true
+			continue
+		}
+		look, taken, over := side.settle(s.now, s.half, s.reason == "")
+		s.untaken = s.untaken || over && !taken
+		if !over {
+			progress, next = socket.Pause, earliest(next, look)
 		}
 	}
-	for _, side := range s.sides() {
-		side.waitSent(s.half)
-		side.abort()
-	}
+	s.strand.SetDeadline(next)
+	return progress
 }
 
 var errUntaken = errors.New("the end of the stream was not taken")
 
-// close closes both sides, whose ends have been passed on, and reports whether both took all of it: the kernel would hold
-// the rest for a peer that doesn't read, megabytes that no limit counts.
-func (s *splice) close() bool {
-	taken := true
-	for _, side := range s.sides() {
-		if side.waitSent(s.half) {
-			_ = side.Close()
-		} else {
-			side.abort()
-			taken = false
-		}
+// result says how it ended.
+func (s *splice) result() (Reason, error) {
+	switch {
+	case s.reason != "":
+		return s.reason, s.cause
+	case s.untaken:
+		return ReasonIdle, errUntaken
+	case s.client.truncated():
+		return ReasonTruncated, nil
+	default:
+		return ReasonOK, nil
 	}
-	return taken
-}
-
-// touch notes that bytes moved.
-func (s *splice) touch() { s.last.Store(int64(time.Since(s.start))) }
-
-// most is how long nothing may move.
-func (s *splice) most() time.Duration {
-	if s.ended.Load() > 0 {
-		return s.half
-	}
-	return s.idle
-}
-
-// patience is how long nothing may move from now on; 0 or less: too long already.
-func (s *splice) patience() time.Duration {
-	return s.most() - (time.Since(s.start) - time.Duration(s.last.Load()))
 }

@@ -74,7 +74,7 @@ func TestResetByClient(t *testing.T) {
 	if _, err := io.ReadFull(backend, got); err != nil {
 		t.Fatal(err)
 	}
-	abort(t, socket(client))
+	abort(t, tcp(client))
 	wantRead(t, backend, nil, syscall.ECONNRESET)
 	b.wantReason(ReasonClientReset)
 }
@@ -121,7 +121,7 @@ func TestBareFIN(t *testing.T) {
 	b := startServer(t, nil)
 	client, backend := b.pair()
 	mustWrite(t, client, []byte("half a sent"))
-	if err := socket(client).CloseWrite(); err != nil {
+	if err := tcp(client).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	wantRead(t, backend, []byte("half a sent"), nil)
@@ -139,7 +139,7 @@ func TestBareFINResets(t *testing.T) {
 	client, backend := b.pair()
 	mustWrite(t, client, []byte("half a sent"))
 	time.Sleep(100 * time.Millisecond)
-	_ = socket(client).CloseWrite()
+	_ = tcp(client).CloseWrite()
 	wantRead(t, backend, []byte("half a sent"), syscall.ECONNRESET)
 	b.wantReason(ReasonTruncated)
 }
@@ -154,7 +154,7 @@ func TestCutRecord(t *testing.T) {
 	if _, err := io.ReadFull(backend, got); err != nil {
 		t.Fatal(err)
 	}
-	_ = socket(client).CloseWrite()
+	_ = tcp(client).CloseWrite()
 	wantRead(t, backend, nil, syscall.ECONNRESET)
 	b.wantReason(ReasonTruncated)
 }
@@ -262,7 +262,7 @@ func TestUntakenEnd(t *testing.T) {
 	if err := client.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	_ = socket(client).SetReadBuffer(4096)
+	_ = tcp(client).SetReadBuffer(4096)
 	mustWrite(t, backend, filled(1<<20))
 	backend.Close()
 	b.wantReason(ReasonIdle)

@@ -2,17 +2,17 @@ package terminate
 
 import (
 	"crypto/tls"
-	"sync/atomic"
 	"time"
 )
 
-// stream is one side of a connection: a transport, the client's with a TLS session on it.
+// stream is one side of a splice: a transport, the client's with a TLS session on it.
 type stream struct {
 	*transport
 	session  *tls.Conn // nil: the bytes go as they are
 	onReset  Reason    // what a reset by this side is called
 	failure  error     // what made a write fail: the peer is gone, although a read may still find an orderly end
-	isBroken atomic.Bool
+	isBroken bool
+	closing  closing
 }
 
 // Read reads plaintext.
@@ -23,7 +23,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return s.transport.Read(p)
 }
 
-// Write writes plaintext.
+// Write writes plaintext, all of it.
 func (s *stream) Write(p []byte) (int, error) {
 	if s.session != nil {
 		return s.session.Write(p)
@@ -31,28 +31,63 @@ func (s *stream) Write(p []byte) (int, error) {
 	return s.transport.Write(p)
 }
 
-// closeWrite tells the peer that nothing more comes: close_notify where there is TLS, then FIN. tls.Conn gives its
-// close_notify five seconds to get behind a full send buffer, and a reader that pauses longer would find its stream cut:
-// the time given holds instead.
-func (s *stream) closeWrite(within time.Duration) error {
-	_ = s.transport.SetWriteDeadline(time.Now().Add(within))
-	s.keepsDeadline = true
-	if s.session != nil {
-		if err := s.session.CloseWrite(); err != nil {
-			return err
-		}
+// sayEnd says that nothing more comes, where there is TLS to say it; the FIN comes when all has been sent.
+func (s *stream) sayEnd() error {
+	if s.session == nil {
+		return nil
 	}
-	return s.shutdown()
+	return s.session.CloseWrite()
 }
 
 // truncated reports whether the peer ended its stream without a close_notify, which crypto/tls does not tell apart.
 func (s *stream) truncated() bool { return s.session != nil && s.fin }
 
 // breaks notes that the peer is gone.
-func (s *stream) breaks(err error) {
-	s.failure = err
-	s.isBroken.Store(true)
+func (s *stream) breaks(err error) { s.failure, s.isBroken = err, true }
+
+// closing is the end of one side: it stays open until its peer has taken everything. The kernel gives up on a closed
+// socket whose peer reads slowly much sooner than on an open one, and a reset throws its queue away.
+type closing struct {
+	left  int           // bytes not taken
+	until time.Time     // when it is given up, unless some are taken before
+	pause time.Duration // until the next look
+	over  bool
 }
 
-// wake makes every read and write on the socket return, and all later ones.
-func (s *stream) wake() { _ = s.Conn.SetDeadline(time.Unix(1, 0)) }
+// The pauses between two looks at a send queue.
+const (
+	shortestLook = time.Millisecond
+	longestLook  = 100 * time.Millisecond
+)
+
+// settle closes the side when its peer has taken everything, or nothing for the time given: orderly or by a reset. It
+// reports whether the side is closed; until then it is to be called again at the time returned.
+func (s *stream) settle(now time.Time, within time.Duration, orderly bool) (look time.Time, taken, over bool) {
+	c := &s.closing
+	if c.over {
+		return now, true, true
+	}
+	gone := s.Flush() != nil
+	left := 0
+	if !gone {
+		left = s.Queued() + s.Unsent()
+	}
+	switch {
+	case left == 0 && orderly && !gone:
+		_ = s.Close()
+	case left == 0:
+		s.Abort()
+	case c.until.IsZero() || left < c.left:
+		c.left, c.until = left, now.Add(within)
+		fallthrough
+	case now.Before(c.until):
+		c.pause = min(max(2*c.pause, shortestLook), longestLook)
+		return now.Add(c.pause), false, false
+	default:
+		s.Abort()
+		c.over = true
+		return now, false, true
+	}
+	c.over = true
+	return now, true, true
+}

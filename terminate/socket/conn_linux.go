@@ -1,0 +1,182 @@
+//go:build !noepoll
+
+package socket
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// conn is a TCP socket that a poller watches.
+type conn struct {
+	poller     *poller
+	strand     *Strand
+	fd         int // -1: closed
+	slot       uint32
+	generation uint32
+	ready      atomic.Uint32
+	watchesOut bool
+	queue      queue
+	remote     netip.AddrPort
+}
+
+// What a socket may be ready for, as far as is known: a bit is cleared before the call that may find it wrong, and set by
+// the poller. One that is set in vain costs a call, one that is missing would cost the connection.
+const (
+	readable uint32 = 1 << iota
+	writable
+	hungUp // the peer has ended its stream: a read goes on until it has found the end
+)
+
+// happened takes an event, on the poller.
+func (c *conn) happened(events uint32) {
+	var ready uint32
+	if events&unix.EPOLLIN != 0 {
+		ready |= readable
+	}
+	if events&unix.EPOLLOUT != 0 {
+		ready |= writable
+	}
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		ready |= readable | writable | hungUp
+	}
+	c.ready.Or(ready)
+	if c.strand.wake() {
+		c.strand.run(false)
+	}
+}
+
+// Read reads what the socket has. A read that did not fill p has emptied it: the kernel tells of what comes then.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.ready.Load()&(readable|hungUp) == 0 {
+		return 0, ErrNothingYet
+	}
+	c.ready.And(^readable)
+	for {
+		n, err := syscall.Read(c.fd, p)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return 0, ErrNothingYet
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			if n == len(p) {
+				c.ready.Or(readable)
+			}
+			return n, nil
+		}
+	}
+}
+
+// Write sends p, and queues what the kernel does not take.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.queue.size() > 0 {
+		c.queue.add(p)
+		return len(p), c.Flush()
+	}
+	n, err := c.send(p)
+	if err != nil {
+		return n, err
+	}
+	if n < len(p) {
+		c.queue.add(p[n:])
+	}
+	return len(p), nil
+}
+
+func (c *conn) Queued() int { return c.queue.size() }
+
+// Flush sends what is queued, as far as the kernel takes it.
+func (c *conn) Flush() error {
+	if c.queue.size() == 0 {
+		return nil
+	}
+	n, err := c.send(c.queue.rest())
+	c.queue.took(n)
+	return err
+}
+
+// send sends what the kernel takes.
+func (c *conn) send(p []byte) (int, error) {
+	if c.ready.Load()&writable == 0 {
+		return 0, nil
+	}
+	c.ready.And(^writable)
+	for {
+		n, err := syscall.Write(c.fd, p)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return 0, c.watchOut()
+		case err != nil:
+			return 0, os.NewSyscallError("write", err)
+		case n < len(p):
+			return n, c.watchOut()
+		default:
+			c.ready.Or(writable)
+			return n, nil
+		}
+	}
+}
+
+// watchOut begins to watch for room in the send buffer. Most sockets never need it, and are spared the events.
+func (c *conn) watchOut() error {
+	if c.watchesOut {
+		return nil
+	}
+	c.watchesOut = true
+	return c.poller.change(c, unix.EPOLLIN|unix.EPOLLOUT)
+}
+
+func (c *conn) CloseWrite() error {
+	return os.NewSyscallError("shutdown", syscall.Shutdown(c.fd, syscall.SHUT_WR))
+}
+
+func (c *conn) Close() error {
+	if c.fd < 0 {
+		return nil
+	}
+	if c.strand != nil {
+		c.poller.remove(c)
+	}
+	c.queue.drop()
+	err := syscall.Close(c.fd)
+	c.fd = -1
+	return os.NewSyscallError("close", err)
+}
+
+func (c *conn) Abort() {
+	if c.fd >= 0 {
+		_ = syscall.SetsockoptLinger(c.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+	}
+	_ = c.Close()
+}
+
+func (c *conn) Over() bool { return isOver(c.fd) }
+
+func (c *conn) Unsent() int { return unsent(c.fd) }
+
+func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
+
+// LocalAddr asks the kernel.
+func (c *conn) LocalAddr() net.Addr {
+	name, err := unix.Getsockname(c.fd)
+	if err != nil {
+		return &net.TCPAddr{}
+	}
+	return net.TCPAddrFromAddrPort(addrPort(name))
+}
+
+func (c *conn) SetDeadline(time.Time) error      { return nil }
+func (c *conn) SetReadDeadline(time.Time) error  { return nil }
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,295 @@
+//go:build !noepoll
+
+package socket
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener accepts connections that never block.
+type Listener struct {
+	net.Listener
+	group  *Group
+	strand *Strand
+	conn   *conn // what the poller knows of it; nil: it is no TCP listener
+}
+
+// Listen returns a Listener that takes connections off l. The caller ends it, and closes l behind it.
+func (g *Group) Listen(l net.Listener) (*Listener, error) {
+	listener := &Listener{Listener: l, group: g, strand: NewStrand(nil)}
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		return listener, nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	err = raw.Control(func(fd uintptr) {
+		setOptions(int(fd)) // which its connections inherit
+		listener.conn = &conn{fd: int(fd), poller: g.next(), strand: listener.strand}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return listener, listener.conn.poller.add(listener.conn, unix.EPOLLIN)
+}
+
+// Accept waits for a connection. Its strand is yet to be told: see Attach. An error is as of net.Listener's Accept.
+func (l *Listener) Accept() (Conn, error) {
+	if l.conn == nil {
+		return acceptAny(l.Listener)
+	}
+	for {
+		accepted, err := accept(l.conn.fd)
+		switch err {
+		case nil:
+			accepted.poller = l.group.next()
+			return accepted, nil
+		case unix.EAGAIN:
+			if err := l.strand.Wait(); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.NewSyscallError("accept4", err)}
+		}
+	}
+}
+
+// End makes Accept fail with net.ErrClosed. The listener itself must be open until Accept has returned; what can't be
+// told to end otherwise is closed.
+func (l *Listener) End() {
+	if l.conn == nil {
+		_ = l.Listener.Close()
+		return
+	}
+	l.strand.Cut()
+}
+
+// Close closes the listener that was taken from.
+func (l *Listener) Close() error {
+	if l.conn != nil {
+		l.conn.poller.remove(l.conn)
+	}
+	return l.Listener.Close()
+}
+
+// accept takes a connection off a listener. What Go would set on it for every connection, it inherits from the listener:
+// TCP_NODELAY and keepalives.
+func accept(listener int) (*conn, error) {
+	for {
+		fd, from, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			c := &conn{fd: fd, remote: addrPort(from)}
+			c.ready.Store(writable)
+			return c, nil
+		case unix.EINTR, unix.ECONNABORTED: // the client is gone again
+		default:
+			return nil, err
+		}
+	}
+}
+
+// keepAlive is how long a silent peer is believed in before it is asked, and between the questions, in seconds: as Go has
+// it.
+const (
+	keepAlive      = 15
+	keepAliveCount = 9
+)
+
+// setOptions sets what every socket has. None of it can fail on a TCP socket, and each is worth little alone.
+func setOptions(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount)
+}
+
+// Attach makes strand the owner of an accepted connection: it is woken from now on.
+func Attach(accepted Conn, strand *Strand) error {
+	c, ok := accepted.(*conn)
+	if !ok {
+		accepted.(*relay).attach(strand)
+		return nil
+	}
+	c.strand = strand
+	if err := c.poller.add(c, unix.EPOLLIN); err != nil {
+		c.strand = nil
+		return err
+	}
+	return nil
+}
+
+// Dial connects to address, host:port, for the strand whose goroutine calls it, within the time given. beside is a
+// connection of the same strand, or nil: one poller then serves both.
+func (g *Group) Dial(ctx context.Context, strand *Strand, beside Conn, address string, within time.Duration) (Conn, error) {
+	p := g.pollers[0]
+	if c, ok := beside.(*conn); ok {
+		p = c.poller
+	}
+	end := time.Now().Add(within)
+	targets, err := resolve(ctx, address, end)
+	if err != nil {
+		return nil, err
+	}
+	for i, target := range targets {
+		var c *conn
+		if c, err = p.dial(strand, target, share(end, len(targets)-i)); err == nil {
+			return c, nil
+		}
+		if strand.IsCut() {
+			break
+		}
+	}
+	return nil, err
+}
+
+// share is the deadline of the first of n attempts that must be over by end.
+func share(end time.Time, n int) time.Time {
+	now := time.Now()
+	return now.Add(end.Sub(now) / time.Duration(n))
+}
+
+// dial connects to one address.
+func (p *poller) dial(strand *Strand, target netip.AddrPort, end time.Time) (*conn, error) {
+	c, err := p.connect(strand, target)
+	if err == nil {
+		if err = c.connected(end); err == nil {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(target), Err: err}
+}
+
+// connect begins to connect.
+func (p *poller) connect(strand *Strand, target netip.AddrPort) (*conn, error) {
+	family, name := sockaddr(target)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	setOptions(fd)
+	c := &conn{fd: fd, poller: p, remote: target}
+	if err := unix.Connect(fd, name); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+		_ = c.Close()
+		return nil, os.NewSyscallError("connect", err)
+	}
+	c.strand = strand
+	c.watchesOut = !c.established()
+	events := uint32(unix.EPOLLIN)
+	if c.watchesOut {
+		events |= unix.EPOLLOUT
+	} else {
+		c.ready.Store(writable)
+	}
+	if err := p.add(c, events); err != nil {
+		c.strand = nil
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// established reports whether the socket has a peer.
+func (c *conn) established() bool {
+	_, err := unix.Getpeername(c.fd)
+	return err == nil
+}
+
+// connected waits until the connection is there.
+func (c *conn) connected(end time.Time) error {
+	if c.ready.Load()&writable != 0 && c.established() {
+		return nil
+	}
+	c.strand.SetDeadline(end)
+	for {
+		if c.ready.Load()&(writable|hungUp) != 0 {
+			if code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+				return os.NewSyscallError("connect", cmpError(err, unix.Errno(code)))
+			}
+			if c.established() {
+				return nil
+			}
+		}
+		if err := c.strand.Wait(); err != nil {
+			return err
+		}
+	}
+}
+
+func cmpError(err error, code unix.Errno) error {
+	if err != nil {
+		return err
+	}
+	return code
+}
+
+// resolve returns the addresses that a name stands for, or the one that address is.
+func resolve(ctx context.Context, address string, end time.Time) ([]netip.AddrPort, error) {
+	if literal, err := netip.ParseAddrPort(address); err == nil {
+		return []netip.AddrPort{literal}, nil
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	targets := make([]netip.AddrPort, len(found))
+	for i, ip := range found {
+		targets[i] = netip.AddrPortFrom(ip, uint16(port))
+	}
+	return targets, nil
+}
+
+func sockaddr(a netip.AddrPort) (family int, name unix.Sockaddr) {
+	ip := a.Addr().Unmap()
+	if ip.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16(), ZoneId: zone(ip.Zone())}
+}
+
+func zone(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	if link, err := net.InterfaceByName(name); err == nil {
+		return uint32(link.Index)
+	}
+	return 0
+}
+
+func addrPort(name unix.Sockaddr) netip.AddrPort {
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(name.Addr)
+		if name.ZoneId != 0 {
+			if link, err := net.InterfaceByIndex(int(name.ZoneId)); err == nil {
+				ip = ip.WithZone(link.Name)
+			}
+		}
+		return netip.AddrPortFrom(ip, uint16(name.Port))
+	default:
+		return netip.AddrPort{}
+	}
+}

@@ -1,0 +1,49 @@
+//go:build !linux || noepoll
+
+package socket
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Group has nothing to serve here.
+type Group struct{}
+
+// Start returns a Group.
+func Start() (*Group, error) { return &Group{}, nil }
+
+// Close does nothing.
+func (g *Group) Close() {}
+
+// Listener accepts connections that never block.
+type Listener struct{ net.Listener }
+
+// Listen returns a Listener that takes connections off l. The caller ends it, and closes l behind it.
+func (g *Group) Listen(l net.Listener) (*Listener, error) { return &Listener{l}, nil }
+
+// Accept waits for a connection. Its strand is yet to be told: see Attach. An error is as of net.Listener's Accept.
+func (l *Listener) Accept() (Conn, error) { return acceptAny(l.Listener) }
+
+// End makes Accept fail with net.ErrClosed.
+func (l *Listener) End() { _ = l.Listener.Close() }
+
+// Attach makes strand the owner of an accepted connection: it is woken from now on.
+func Attach(accepted Conn, strand *Strand) error {
+	accepted.(*relay).attach(strand)
+	return nil
+}
+
+// Dial connects to address, host:port, for the strand whose goroutine calls it, within the time given.
+func (g *Group) Dial(ctx context.Context, strand *Strand, _ Conn, address string, within time.Duration) (Conn, error) {
+	dialer := net.Dialer{Timeout: within}
+	dialer.SetMultipathTCP(false)
+	dialed, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{Conn: dialed}
+	r.attach(strand)
+	return r, nil
+}

@@ -1,0 +1,175 @@
+package socket
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// relay makes a Conn of any net.Conn: one goroutine waits in its Read, one in its Write, each holding a buffer.
+type relay struct {
+	net.Conn
+	strand *Strand
+	group  sync.WaitGroup
+	read   chan struct{} // asks the reader for more; nil: it is not started
+	write  chan []byte   // what the writer is to send; nil: it is not started
+
+	mutex    sync.Mutex // guards what follows
+	buffer   *Buffer    // of the reader
+	have     []byte     // in buffer
+	readErr  error
+	reading  bool
+	queue    []byte // for the writer, besides what it has
+	busy     int    // bytes that the writer has
+	writeErr error
+	closed   bool
+}
+
+// acceptAny accepts a connection of any kind.
+func acceptAny(l net.Listener) (Conn, error) {
+	accepted, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &relay{Conn: accepted}, nil
+}
+
+// attach makes strand the owner, which is told once that there may be something to read.
+func (r *relay) attach(strand *Strand) {
+	r.strand = strand
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.ask()
+}
+
+// Read takes what the reader has, and asks it for more where that is nothing.
+func (r *relay) Read(p []byte) (int, error) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	switch {
+	case len(r.have) > 0:
+		n := copy(p, r.have)
+		r.have = r.have[n:]
+		return n, nil
+	case r.readErr != nil:
+		return 0, r.readErr
+	case !r.reading:
+		r.ask()
+	}
+	return 0, ErrNothingYet
+}
+
+// ask makes the reader read. The mutex is held.
+func (r *relay) ask() {
+	if r.read == nil {
+		r.read = make(chan struct{}, 1)
+		r.group.Go(r.reader)
+	}
+	r.reading = true
+	r.read <- struct{}{}
+}
+
+func (r *relay) reader() {
+	buffer := Buffers.Get().(*Buffer)
+	defer Buffers.Put(buffer)
+	for range r.read {
+		n, err := r.Conn.Read(buffer[:])
+		r.mutex.Lock()
+		r.have, r.readErr, r.reading = buffer[:n], err, false
+		r.mutex.Unlock()
+		r.strand.Wake()
+	}
+}
+
+// Write queues p for the writer.
+func (r *relay) Write(p []byte) (int, error) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.writeErr != nil {
+		return 0, r.writeErr
+	}
+	r.queue = append(r.queue, p...)
+	r.send()
+	return len(p), nil
+}
+
+// send gives the writer what is queued, if it has nothing. The mutex is held.
+func (r *relay) send() {
+	if r.busy > 0 || len(r.queue) == 0 || r.closed {
+		return
+	}
+	if r.write == nil {
+		r.write = make(chan []byte, 1)
+		r.group.Go(r.writer)
+	}
+	r.busy = len(r.queue)
+	r.write <- r.queue
+	r.queue = nil
+}
+
+func (r *relay) writer() {
+	for p := range r.write {
+		_, err := r.Conn.Write(p)
+		r.mutex.Lock()
+		if r.busy = 0; err != nil {
+			r.writeErr, r.queue = err, nil
+		}
+		r.send()
+		r.mutex.Unlock()
+		r.strand.Wake()
+	}
+}
+
+// Queued is what the writer has and what waits for it.
+func (r *relay) Queued() int {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.busy + len(r.queue)
+}
+
+// Flush tells how the writer fares.
+func (r *relay) Flush() error {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.writeErr
+}
+
+func (r *relay) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
+// Close closes the connection and waits for the two goroutines, which it sets free.
+func (r *relay) Close() error {
+	r.mutex.Lock()
+	if r.closed {
+		r.mutex.Unlock()
+		return nil
+	}
+	r.closed = true
+	r.mutex.Unlock()
+	err := r.Conn.Close()
+	if r.read != nil {
+		close(r.read)
+	}
+	if r.write != nil {
+		close(r.write)
+	}
+	r.group.Wait()
+	return err
+}
+
+func (r *relay) Abort() {
+	if tcp, ok := r.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = r.Close()
+}
+
+// The deadlines are the strand's. crypto/tls sets one behind its close_notify which the writer must not meet.
+
+func (r *relay) SetDeadline(time.Time) error      { return nil }
+func (r *relay) SetReadDeadline(time.Time) error  { return nil }
+func (r *relay) SetWriteDeadline(time.Time) error { return nil }
