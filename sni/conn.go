@@ -1,6 +1,7 @@
 package sni
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 )
@@ -38,6 +39,10 @@ type Conn struct {
 	record  []byte // what was read so far
 	replay  []byte // what Read gives again, after Rewind
 	alert   uint8  // what the TLS stack would have sent
+
+	// For the handshake.
+	choose      func(*Hello) (Choice, error)
+	certificate *tls.Certificate // chosen
 }
 
 // NewConn returns a Conn that reads a hello of at most message bytes from raw, and at most eight times as many on the

@@ -56,34 +56,56 @@ const (
 	alertUnrecognizedName = 112
 )
 
+// Choice is what a handshake goes on with.
+type Choice struct {
+	// Config may serve many handshakes. A GetCertificate of [Certificate] makes it serve each its own.
+	Config      *tls.Config
+	Certificate *tls.Certificate
+}
+
 // Server returns the server side of a TLS connection over conn. During its handshake choose is called once, with the
-// client's hello, while nothing has been written yet; it returns the configuration to go on with. The name that
-// choose sees and the name that the handshake goes on with come from one parse of one message: a peek that reads a
-// hello differently from the TLS stack behind it routes a client by one name and serves it by another.
+// client's hello, while nothing has been written yet. The name that choose sees and the name that the handshake goes on
+// with come from one parse of one message: a peek that reads a hello differently from the TLS stack behind it routes a
+// client by one name and serves it by another.
 //
 // When choose returns an error, or no hello comes, nothing at all is sent to the client: the handshake's error says
 // why (a *[HelloError] where it was the hello's fault), and the caller refuses the client as it sees fit.
-func Server(conn *Conn, choose func(*Hello) (*tls.Config, error)) *tls.Conn {
-	return tls.Server(conn, &tls.Config{
-		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			hello, err := conn.complete(info)
-			if err != nil {
-				return nil, err
-			}
-			config, err := choose(hello)
-			if err != nil {
-				return nil, err
-			}
-			conn.release()
-			return config, nil
-		},
-	})
+func Server(conn *Conn, choose func(*Hello) (Choice, error)) *tls.Conn {
+	conn.choose = choose
+	return tls.Server(conn, peek)
+}
+
+// peek is the configuration that every handshake begins with. One made for each would make itself ticket keys, too.
+var peek = &tls.Config{
+	GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) { return info.Conn.(*Conn).judge(info) },
+}
+
+// judge has the hello judged, and lets the handshake go on with what was chosen for it.
+func (c *Conn) judge(info *tls.ClientHelloInfo) (*tls.Config, error) {
+	hello, err := c.complete(info)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := c.choose(hello)
+	if err != nil {
+		return nil, err
+	}
+	c.certificate = choice.Certificate
+	c.release()
+	return choice.Config, nil
+}
+
+// Certificate returns the certificate that was chosen for a handshake, as tls.Config's GetCertificate. The name is still
+// the one that was chosen for: crypto/tls refuses a second hello, after a HelloRetryRequest, that names another.
+func Certificate(info *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return info.Conn.(*Conn).certificate, nil
 }
 
 // Handshake runs the handshake of a connection made by [Server] and classes its error: a failure before the hello was
 // whole comes back as a *[HelloError], everything else as it is.
 func (c *Conn) Handshake(session *tls.Conn) error {
 	err := session.Handshake()
+	c.choose, c.certificate = nil, nil
 	if err == nil || c.state != reading {
 		return err
 	}
@@ -99,9 +121,9 @@ var errTaken = errors.New("hello taken")
 func ReadHello(raw net.Conn, message int) (*Hello, *Conn, error) {
 	conn := NewConn(raw, message)
 	var hello *Hello
-	session := Server(conn, func(h *Hello) (*tls.Config, error) {
+	session := Server(conn, func(h *Hello) (Choice, error) {
 		hello = h
-		return nil, errTaken
+		return Choice{}, errTaken
 	})
 	if err := conn.Handshake(session); !errors.Is(err, errTaken) {
 		return nil, conn, err

@@ -238,12 +238,12 @@ func TestServer(t *testing.T) {
 	defer server.Close()
 	conn := NewConn(server, 0)
 	calls := 0
-	session := Server(conn, func(hello *Hello) (*tls.Config, error) {
+	session := Server(conn, func(hello *Hello) (Choice, error) {
 		calls++
 		if !strings.HasSuffix(hello.Name, ".test") {
 			t.Errorf("name %q", hello.Name)
 		}
-		return &tls.Config{Certificates: []tls.Certificate{certificate}}, nil
+		return Choice{&tls.Config{GetCertificate: Certificate}, &certificate}, nil
 	})
 	done := make(chan error)
 	go func() {
@@ -266,10 +266,59 @@ func TestServerRefused(t *testing.T) {
 	refused := errors.New("refused")
 	raw := &fakeConn{in: bytes.NewReader(clientHello(t, &tls.Config{ServerName: "a.test"}))}
 	conn := NewConn(raw, 0)
-	err := conn.Handshake(Server(conn, func(*Hello) (*tls.Config, error) { return nil, refused }))
+	err := conn.Handshake(Server(conn, func(*Hello) (Choice, error) { return Choice{}, refused }))
 	if !errors.Is(err, refused) || raw.out.Len() > 0 {
 		t.Errorf("error %v, wrote %x", err, raw.out.Bytes())
 	}
+}
+
+// A client that is asked for another key share and then names another server is not served what was chosen for the name
+// that it named first. crypto/tls sees to it, unasked.
+func TestSecondHelloNamesAnother(t *testing.T) {
+	certificate := selfSigned(t, "a.test")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		client, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		_ = tls.Client(&renaming{Conn: client}, &tls.Config{ServerName: "a.test", InsecureSkipVerify: true}).Handshake()
+	}()
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	_ = server.SetDeadline(time.Now().Add(10 * time.Second))
+	conn := NewConn(server, 0)
+	session := Server(conn, func(*Hello) (Choice, error) {
+		return Choice{&tls.Config{GetCertificate: Certificate, CurvePreferences: []tls.CurveID{tls.CurveP256}}, &certificate}, nil
+	})
+	if err := conn.Handshake(session); err == nil || !strings.Contains(err.Error(), "second ClientHello") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// renaming is a client's connection which asks for b.test in every hello but the first.
+type renaming struct {
+	net.Conn
+	hellos int
+}
+
+func (r *renaming) Write(p []byte) (int, error) {
+	n := len(p)
+	if bytes.Contains(p, []byte("a.test")) {
+		if r.hellos++; r.hellos > 1 {
+			p = bytes.Replace(p, []byte("a.test"), []byte("b.test"), 1)
+		}
+	}
+	_, err := r.Conn.Write(p)
+	return n, err
 }
 
 func selfSigned(t *testing.T, name string) tls.Certificate {

@@ -26,33 +26,32 @@ func (s stage) String() string {
 	return [...]string{"hello", "route", "cert", "handshake", "connect", "header", "splice"}[s]
 }
 
-// stages says where a connection is and how long each stage took.
+// stages says where a connection is and how long each stage took. It goes through all of them in turn, until it ends.
 type stages struct {
 	at    stage
-	start [stageCount]time.Time
-	over  time.Time // zero: it goes on
+	began time.Time
+	start [stageCount]time.Duration // since then, of the stages up to at
+	over  time.Duration             // the same; 0: it goes on
 }
 
-func (s *stages) begin(next stage) { s.at, s.start[next] = next, time.Now() }
+func (s *stages) begin(next stage) { s.at, s.start[next] = next, time.Since(s.began) }
 
 // end notes that the connection is over, but for its orderly close.
-func (s *stages) end() { s.over = time.Now() }
+func (s *stages) end() { s.over = time.Since(s.began) }
 
 // took is how long the stages from first up to, and without, end took; until the connection was over where they did not
 // end.
 func (s *stages) took(first, end stage) (time.Duration, bool) {
-	if s.start[first].IsZero() {
+	switch {
+	case first > s.at:
 		return 0, false
+	case end <= s.at:
+		return s.start[end] - s.start[first], true
+	case s.over > 0:
+		return s.over - s.start[first], true
+	default:
+		return time.Since(s.began) - s.start[first], true
 	}
-	for next := end; next < stageCount; next++ {
-		if !s.start[next].IsZero() {
-			return s.start[next].Sub(s.start[first]), true
-		}
-	}
-	if s.over.IsZero() {
-		return time.Since(s.start[first]), true
-	}
-	return s.over.Sub(s.start[first]), true
 }
 
 // log writes the connection's line. Nothing in it is as a client sent it, but the names that are names and the
@@ -61,7 +60,7 @@ func (c *connection) log(reason Reason, err error) {
 	if c.server.Access == nil {
 		return
 	}
-	e := c.server.Access.Info().Str("conn", c.id).Stringer("client", c.client.RemoteAddr()).Str("listener", c.listener.Name)
+	e := c.server.Access.Info().Str("conn", c.hexID()).Stringer("client", c.client.RemoteAddr()).Str("listener", c.listener.Name)
 	if c.name != "" {
 		e.Str("name", c.name)
 	}
@@ -82,10 +81,10 @@ func (c *connection) log(reason Reason, err error) {
 }
 
 func (c *connection) logSession(e *zerolog.Event) {
-	if c.session == nil {
+	if c.client.session == nil {
 		return
 	}
-	state := c.session.ConnectionState()
+	state := c.client.session.ConnectionState()
 	if !state.HandshakeComplete {
 		return
 	}
@@ -100,7 +99,7 @@ func (c *connection) logBackend(e *zerolog.Event) {
 	if c.target != nil {
 		e.Str("server", c.target.address)
 	}
-	if c.bytes != nil {
+	if c.stages.at == stageSplice {
 		e.Int64("bytes_in", c.bytes.up.moved).Int64("bytes_out", c.bytes.down.moved)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"hellogate/sni"
@@ -18,27 +17,27 @@ import (
 const ACMEProtocol = "acme-tls/1"
 
 // choose takes every decision that needs the hello, before anything has been written to the client: it returns the
-// TLS configuration to go on with, or a refusal.
-func (c *connection) choose(life context.Context, hello *sni.Hello) (*tls.Config, error) {
+// TLS configuration and the certificate to go on with, or a refusal.
+func (c *connection) choose(life context.Context, hello *sni.Hello) (chosen sni.Choice, err error) {
 	c.stages.begin(stageRoute)
 	c.strand.SetDeadline(time.Now().Add(c.server.Limits.HandshakeTimeout))
 	if err := c.takeName(hello); err != nil {
-		return nil, err
+		return chosen, err
 	}
 	if err := c.match(hello); err != nil {
-		return nil, err
+		return chosen, err
 	}
 	c.stages.begin(stageCertificate)
 	if err := c.lookUp(life, hello); err != nil {
-		return nil, err
+		return chosen, err
 	}
 	c.stages.begin(stageHandshake)
 	// Not before: a store that hangs would fill the house with clients that wait for it, and names in the cache would be
 	// refused for them.
 	if err := c.enterHandshake(); err != nil {
-		return nil, err
+		return chosen, err
 	}
-	return c.config(), nil
+	return sni.Choice{Config: c.server.configs.get(c.policy()), Certificate: c.certificate}, nil
 }
 
 // takeName settles the one name that everything else goes by.
@@ -139,9 +138,6 @@ func failureReason(err error) Reason {
 		return ReasonStoreDown
 	}
 }
-
-// sameName compares a name as crypto/tls has it with a normalised one.
-func sameName(wire, normal string) bool { return wire == normal || strings.EqualFold(wire, normal) }
 
 // remoteIP is the client's address; the zero Addr where it has none.
 func remoteIP(conn net.Conn) netip.Addr {

@@ -17,12 +17,11 @@ import (
 // connection is a client's connection, from accept to its line in the access log.
 type connection struct {
 	server   *Server
-	listener Listener
-	id       string
-	strand   *socket.Strand
-	client   *transport
+	listener *Listener
+	id       [12]byte
+	strand   socket.Strand
+	client   stream
 	hello    *sni.Conn
-	session  *tls.Conn
 	stages   stages
 
 	// What is found out on the way.
@@ -37,24 +36,23 @@ type connection struct {
 
 	backend  *Backend
 	target   *server
-	upstream *transport // to the target
-	header   []byte     // for the target
-	bytes    *splice
+	upstream stream // to the target
+	bytes    splice
 }
 
-func newConnection(s *Server, l Listener, accepted socket.Conn, id [12]byte) *connection {
-	c := &connection{server: s, listener: l, id: hex.EncodeToString(id[:])}
-	c.strand = socket.NewStrand(c.step)
-	c.client = &transport{Conn: accepted, strand: c.strand, patient: true}
-	c.hello = sni.NewConn(c.client, s.Limits.HelloBytes)
-	c.stages.begin(stageHello)
+func newConnection(s *Server, l *Listener, accepted socket.Conn, id [12]byte) *connection {
+	c := &connection{server: s, listener: l, id: id}
+	c.strand.Begin(c.step)
+	c.client = stream{transport: transport{Conn: accepted, strand: &c.strand, patient: true}, onReset: ReasonClientReset}
+	c.hello = sni.NewConn(&c.client.transport, s.Limits.HelloBytes)
+	c.stages.began = time.Now()
 	return c
 }
 
 // start begins to wait for the hello, which takes no goroutine.
 func (c *connection) start() {
-	c.strand.SetDeadline(c.stages.start[stageHello].Add(c.server.Limits.HelloTimeout))
-	if err := socket.Attach(c.client.Conn, c.strand); err != nil {
+	c.strand.SetDeadline(c.stages.began.Add(c.server.Limits.HelloTimeout))
+	if err := socket.Attach(c.client.Conn, &c.strand); err != nil {
 		c.end(c.reset(err))
 		return
 	}
@@ -64,7 +62,7 @@ func (c *connection) start() {
 // step goes on with the connection when something has happened. Until its bytes flow that takes a goroutine, which may
 // wait; from then on it is a moment's work, and bulk.
 func (c *connection) step(alone bool) socket.Progress {
-	if c.bytes == nil {
+	if c.stages.at != stageSplice {
 		if !alone {
 			return socket.More
 		}
@@ -85,16 +83,14 @@ func (c *connection) open(life context.Context) (Reason, error) {
 	if err := c.handshake(life); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.confirmName(); err != nil {
-		return c.reset(err)
-	}
 	if err := c.dial(life); err != nil {
 		return c.reset(err)
 	}
-	if err := c.announce(); err != nil {
+	header, err := c.announce()
+	if err != nil {
 		return c.reset(err)
 	}
-	c.splice()
+	c.splice(header)
 	return "", nil
 }
 
@@ -112,17 +108,8 @@ func (c *connection) end(reason Reason, err error) {
 // handshake reads the hello, chooses route and certificate, and completes the TLS handshake.
 func (c *connection) handshake(life context.Context) error {
 	defer c.leaveHandshake()
-	c.session = sni.Server(c.hello, func(hello *sni.Hello) (*tls.Config, error) { return c.choose(life, hello) })
-	return c.hello.Handshake(c.session)
-}
-
-// confirmName makes sure that the name negotiated is the one that was routed and looked up: after a HelloRetryRequest
-// crypto/tls takes the second hello's name without comparing it with the first's.
-func (c *connection) confirmName() error {
-	if state := c.session.ConnectionState(); !sameName(state.ServerName, c.helloName) {
-		return &refusal{ReasonNameMismatch, 0, errors.New("the second hello names another server than the first")}
-	}
-	return nil
+	c.client.session = sni.Server(c.hello, func(hello *sni.Hello) (sni.Choice, error) { return c.choose(life, hello) })
+	return c.hello.Handshake(c.client.session)
 }
 
 // dial connects to a server of the backend.
@@ -132,64 +119,58 @@ func (c *connection) dial(life context.Context) error {
 	if err != nil {
 		return &refusal{ReasonNoBackend, 0, err}
 	}
-	c.upstream, c.target = &transport{Conn: conn, strand: c.strand}, target
+	c.upstream = stream{transport: transport{Conn: conn, strand: &c.strand}, onReset: ReasonServerReset}
+	c.target = target
 	return nil
 }
 
 // connect connects beside the client's socket.
 func (c *connection) connect(life context.Context, address string, within time.Duration) (socket.Conn, error) {
-	return c.server.sockets.Dial(life, c.strand, c.client.Conn, address, within)
+	return c.server.sockets.Dial(life, &c.strand, c.client.Conn, address, within)
 }
 
 // announce makes the PROXY header, which goes to the backend with the first bytes.
-func (c *connection) announce() error {
+func (c *connection) announce() ([]byte, error) {
 	c.stages.begin(stageHeader)
-	header, err := c.proxyHeader()
-	if err != nil {
-		return &refusal{ReasonInternal, 0, err}
-	}
-	c.header = header
-	return nil
-}
-
-func (c *connection) proxyHeader() ([]byte, error) {
 	if c.backend.SendProxy == proxyproto.Off {
 		return nil, nil
 	}
-	state := c.session.ConnectionState()
-	return proxyproto.Format(c.backend.SendProxy, proxyproto.Client{
+	state := c.client.session.ConnectionState()
+	header, err := proxyproto.Format(c.backend.SendProxy, proxyproto.Client{
 		Source: c.client.RemoteAddr(), Destination: c.client.LocalAddr(),
-		Authority: c.name, Protocol: state.NegotiatedProtocol, UniqueID: []byte(c.id),
+		Authority: c.name, Protocol: state.NegotiatedProtocol, UniqueID: []byte(c.hexID()),
 		TLSVersion: state.Version, CipherSuite: state.CipherSuite,
 	}, c.backend.TLVs)
+	if err != nil {
+		return nil, &refusal{ReasonInternal, 0, err}
+	}
+	return header, nil
 }
 
+// hexID is the connection's id as the log and the backend are told.
+func (c *connection) hexID() string { return hex.EncodeToString(c.id[:]) }
+
 // splice begins to move the bytes.
-func (c *connection) splice() {
+func (c *connection) splice(header []byte) {
 	c.stages.begin(stageSplice)
 	c.client.patient = false
 	limits := c.server.Limits
-	c.bytes = &splice{
-		strand:  c.strand,
-		client:  &stream{transport: c.client, session: c.session, onReset: ReasonClientReset},
-		backend: &stream{transport: c.upstream, onReset: ReasonServerReset},
-		idle:    limits.IdleTimeout, half: limits.HalfCloseTimeout, resetTruncated: c.route.ResetOnTruncation,
+	c.bytes = splice{
+		strand: &c.strand, client: &c.client, backend: &c.upstream,
+		idle: limits.IdleTimeout, half: limits.HalfCloseTimeout, resetTruncated: c.route.ResetOnTruncation,
 	}
-	c.bytes.start(c.header)
-	c.header = nil
+	c.bytes.start(header)
 }
 
 // release closes what is still open and gives back what was counted.
 func (c *connection) release() {
 	_ = c.client.Close()
-	if c.upstream != nil {
+	if c.target != nil {
 		_ = c.upstream.Close()
 		c.target.release()
 	}
-	if c.bytes != nil {
-		c.server.bytesIn.Add(c.bytes.up.moved)
-		c.server.bytesOut.Add(c.bytes.down.moved)
-	}
+	c.server.bytesIn.Add(c.bytes.up.moved)
+	c.server.bytesOut.Add(c.bytes.down.moved)
 }
 
 // enterHandshake counts the connection among the open handshakes, unless there are too many.
@@ -219,5 +200,5 @@ func (c *connection) servedBy() *Backend {
 
 // query is what the cache is asked.
 func (c *connection) query(hello *sni.Hello) cache.Query {
-	return cache.Query{Name: c.name, Client: remoteIP(c.client), Hello: hello.Info}
+	return cache.Query{Name: c.name, Client: remoteIP(&c.client), Hello: hello.Info}
 }

@@ -38,7 +38,9 @@ func (d *direction) turn(buffer *socket.Buffer) (more bool) {
 	}
 	header := copy(buffer[:], d.header)
 	n, err := d.read(buffer[header:])
-	d.header = d.header[header:]
+	if d.header = d.header[header:]; len(d.header) == 0 {
+		d.header = nil
+	}
 	if !d.write(buffer[:header+n], n) {
 		return false
 	}

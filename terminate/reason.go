@@ -12,27 +12,26 @@ type Reason string
 
 // The reasons. Those of the hello are the faults of package sni.
 const (
-	ReasonOK           Reason = "ok"
-	ReasonNoSNI        Reason = "no_sni"
-	ReasonNoRoute      Reason = "no_route"
-	ReasonRejected     Reason = "rejected"
-	ReasonNoALPN       Reason = "no_alpn"
-	ReasonNoCert       Reason = "no_cert"
-	ReasonStoreDown    Reason = "store_down"
-	ReasonBreakerOpen  Reason = "breaker_open"
-	ReasonCertTimeout  Reason = "cert_timeout"
-	ReasonLimited      Reason = "limited"
-	ReasonHandshake    Reason = "handshake"
-	ReasonClientAlert  Reason = "client_alert"
-	ReasonNameMismatch Reason = "name_mismatch"
-	ReasonNoBackend    Reason = "no_backend"
-	ReasonTimeout      Reason = "timeout"
-	ReasonTruncated    Reason = "truncated"
-	ReasonClientReset  Reason = "client_reset"
-	ReasonServerReset  Reason = "server_reset"
-	ReasonIdle         Reason = "idle"
-	ReasonDrained      Reason = "drained"
-	ReasonInternal     Reason = "internal"
+	ReasonOK          Reason = "ok"
+	ReasonNoSNI       Reason = "no_sni"
+	ReasonNoRoute     Reason = "no_route"
+	ReasonRejected    Reason = "rejected"
+	ReasonNoALPN      Reason = "no_alpn"
+	ReasonNoCert      Reason = "no_cert"
+	ReasonStoreDown   Reason = "store_down"
+	ReasonBreakerOpen Reason = "breaker_open"
+	ReasonCertTimeout Reason = "cert_timeout"
+	ReasonLimited     Reason = "limited"
+	ReasonHandshake   Reason = "handshake"
+	ReasonClientAlert Reason = "client_alert"
+	ReasonNoBackend   Reason = "no_backend"
+	ReasonTimeout     Reason = "timeout"
+	ReasonTruncated   Reason = "truncated"
+	ReasonClientReset Reason = "client_reset"
+	ReasonServerReset Reason = "server_reset"
+	ReasonIdle        Reason = "idle"
+	ReasonDrained     Reason = "drained"
+	ReasonInternal    Reason = "internal"
 )
 
 // refusal is an error that ends a connection before its bytes flow.
@@ -58,7 +57,7 @@ func newTally() tally {
 	t := tally{counts: map[Reason]*atomic.Uint64{}}
 	for _, r := range []Reason{
 		ReasonNoSNI, ReasonNoRoute, ReasonRejected, ReasonNoALPN, ReasonNoCert, ReasonStoreDown, ReasonBreakerOpen,
-		ReasonCertTimeout, ReasonLimited, ReasonHandshake, ReasonClientAlert, ReasonNameMismatch, ReasonNoBackend,
+		ReasonCertTimeout, ReasonLimited, ReasonHandshake, ReasonClientAlert, ReasonNoBackend,
 		ReasonTimeout, ReasonTruncated, ReasonClientReset, ReasonServerReset, ReasonIdle, ReasonDrained, ReasonInternal,
 		Reason(sni.TooBig), Reason(sni.NotTLS), Reason(sni.Malformed), Reason(sni.BadName), Reason(sni.ClosedEarly),
 	} {

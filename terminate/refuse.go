@@ -31,7 +31,7 @@ func (c *connection) refuse(err error) (Reason, error) {
 	c.stages.end()
 	reason, alert, err := c.diagnose(err)
 	if alert != 0 {
-		if _, unsent := c.client.Write([]byte{21, 3, 3, 0, 2, 2, alert}); unsent != nil {
+		if _, unsent := c.client.transport.Write([]byte{21, 3, 3, 0, 2, 2, alert}); unsent != nil {
 			c.client.Abort()
 			return reason, err
 		}

@@ -18,8 +18,9 @@ import (
 // Server carries connections from its listeners to the backends of its routes.
 type Server struct {
 	Options
-	tickets     *tls.Config // holds the one set of ticket keys, which crypto/tls rotates
-	process     [4]byte     // tells this process' connection ids from another's
+	configs     configs
+	tickets     tls.Config // holds the one set of ticket keys, which crypto/tls rotates
+	process     [4]byte    // tells this process' connection ids from another's
 	counter     atomic.Uint64
 	handshaking atomic.Int64
 	bytesIn     atomic.Int64
@@ -37,7 +38,7 @@ type Server struct {
 
 // New returns a Server.
 func New(options Options) *Server {
-	s := &Server{Options: options, tickets: &tls.Config{}, ended: newTally(), open: map[*connection]struct{}{}}
+	s := &Server{Options: options, ended: newTally(), open: map[*connection]struct{}{}}
 	_, _ = rand.Read(s.process[:]) // never fails: crypto/rand ends the program first
 	return s
 }
@@ -72,8 +73,8 @@ func (s *Server) acceptUntil(ctx context.Context) error {
 		}
 		listeners[i] = listener
 	}
-	for i, l := range s.Listeners {
-		accepting.Go(func() { s.accept(ctx, l, listeners[i]) })
+	for i := range s.Listeners {
+		accepting.Go(func() { s.accept(ctx, &s.Listeners[i], listeners[i]) })
 	}
 	<-ctx.Done()
 	for _, l := range listeners {
@@ -107,7 +108,7 @@ const (
 
 // accept takes connections off a listener until it is closed. Running out of descriptors is not the end: whoever polls
 // on then burns the CPU that the open connections need to close, and whoever gives up turns it into an outage.
-func (s *Server) accept(ctx context.Context, l Listener, from *socket.Listener) {
+func (s *Server) accept(ctx context.Context, l *Listener, from *socket.Listener) {
 	pause := time.Duration(0)
 	for {
 		accepted, err := from.Accept()
@@ -136,7 +137,7 @@ func wait(ctx context.Context, pause time.Duration) {
 }
 
 // take starts a connection's life, or resets it where there are too many.
-func (s *Server) take(l Listener, accepted socket.Conn) {
+func (s *Server) take(l *Listener, accepted socket.Conn) {
 	id := s.counter.Add(1)
 	if s.count.Add(1) > int64(s.Limits.Connections) {
 		s.count.Add(-1)

@@ -1,20 +1,47 @@
 package terminate
 
 import (
+	"cmp"
 	"crypto/tls"
 	"slices"
+	"sync"
+
+	"hellogate/sni"
 )
 
-// config is what the handshake goes on with. Its certificate is the connection's alone, chosen already.
-func (c *connection) config() *tls.Config {
+// policy is what a handshake depends on besides its certificate. Handshakes of one policy share one tls.Config: one made
+// for each would live as long as its connection.
+type policy struct {
+	tickets     *tls.Config // holds the ticket keys
+	route       *Route
+	defaultName string // of the listener
+	fallback    bool   // the certificate is the fallback
+}
+
+func (c *connection) policy() policy {
+	return policy{&c.server.tickets, c.route, c.listener.DefaultName, c.fallback}
+}
+
+// configs has a tls.Config for each policy that was met. The zero value is ready.
+type configs struct{ made sync.Map }
+
+func (c *configs) get(p policy) *tls.Config {
+	if made, ok := c.made.Load(p); ok {
+		return made.(*tls.Config)
+	}
+	made, _ := c.made.LoadOrStore(p, p.config())
+	return made.(*tls.Config)
+}
+
+func (p policy) config() *tls.Config {
 	return &tls.Config{
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.certificate, nil },
-		MinVersion:     max(c.route.MinVersion, tls.VersionTLS12),
-		NextProtos:     c.route.ALPN,
+		GetCertificate: sni.Certificate,
+		MinVersion:     max(p.route.MinVersion, tls.VersionTLS12),
+		NextProtos:     p.route.ALPN,
 		// A ticket of a name that was not served its own certificate would outlive the reason for that.
-		SessionTicketsDisabled: c.fallback,
-		WrapSession:            c.wrapSession,
-		UnwrapSession:          c.unwrapSession,
+		SessionTicketsDisabled: p.fallback,
+		WrapSession:            p.wrapSession,
+		UnwrapSession:          p.unwrapSession,
 	}
 }
 
@@ -25,23 +52,28 @@ const sessionPolicy = "off"
 // certificates. Without it a ticket of one tenant's name resumes under another's, and one of an open name under one
 // that asks for a client certificate (RFC 6066, section 3, forbids the former; CVE-2025-23419 was the latter). None of
 // the parts can hold the separator.
-func (c *connection) binding() []byte {
-	return []byte("hellogate session\x00" + c.helloName + "\x00" + c.name + "\x00" + sessionPolicy)
+func (p policy) binding(state tls.ConnectionState) []byte {
+	sent, _ := sni.Normalize(state.ServerName) // it was found good when the hello was taken; empty: none was sent
+	const first = "hellogate session\x00"
+	name := cmp.Or(sent, p.defaultName)
+	binding := make([]byte, 0, len(first)+len(sent)+1+len(name)+1+len(sessionPolicy))
+	binding = append(append(append(binding, first...), sent...), 0)
+	return append(append(append(binding, name...), 0), sessionPolicy...)
 }
 
-// wrapSession makes a ticket, bound to this connection's name and policy.
-func (c *connection) wrapSession(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
-	session.Extra = append(session.Extra, c.binding())
-	return c.server.tickets.EncryptTicket(state, session)
+// wrapSession makes a ticket, bound to its connection's name and policy.
+func (p policy) wrapSession(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+	session.Extra = append(session.Extra, p.binding(state))
+	return p.tickets.EncryptTicket(state, session)
 }
 
 // unwrapSession opens a ticket. One that can't be read, or is bound otherwise, means a full handshake, not an error.
-func (c *connection) unwrapSession(identity []byte, state tls.ConnectionState) (*tls.SessionState, error) {
-	session, err := c.server.tickets.DecryptTicket(identity, state)
+func (p policy) unwrapSession(identity []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+	session, err := p.tickets.DecryptTicket(identity, state)
 	if err != nil || session == nil {
 		return nil, nil
 	}
-	want := string(c.binding())
+	want := string(p.binding(state))
 	if !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return string(extra) == want }) {
 		return nil, nil
 	}

@@ -7,7 +7,7 @@ import (
 
 // stream is one side of a splice: a transport, the client's with a TLS session on it.
 type stream struct {
-	*transport
+	transport
 	session  *tls.Conn // nil: the bytes go as they are
 	onReset  Reason    // what a reset by this side is called
 	failure  error     // what made a write fail: the peer is gone, although a read may still find an orderly end

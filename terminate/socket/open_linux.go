@@ -16,13 +16,13 @@ import (
 type Listener struct {
 	net.Listener
 	group  *Group
-	strand *Strand
+	strand Strand
 	conn   *conn // what the poller knows of it; nil: it is no TCP listener
 }
 
 // Listen returns a Listener that takes connections off l. The caller ends it, and closes l behind it.
 func (g *Group) Listen(l net.Listener) (*Listener, error) {
-	listener := &Listener{Listener: l, group: g, strand: NewStrand(nil)}
+	listener := &Listener{Listener: l, group: g}
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
 		return listener, nil
@@ -33,7 +33,7 @@ func (g *Group) Listen(l net.Listener) (*Listener, error) {
 	}
 	err = raw.Control(func(fd uintptr) {
 		setOptions(int(fd)) // which its connections inherit
-		listener.conn = &conn{fd: int(fd), poller: g.next(), strand: listener.strand}
+		listener.conn = &conn{fd: int(fd), poller: g.next(), strand: &listener.strand}
 	})
 	if err != nil {
 		return nil, err

@@ -15,8 +15,7 @@ type relay struct {
 	write  chan []byte   // what the writer is to send; nil: it is not started
 
 	mutex    sync.Mutex // guards what follows
-	buffer   *Buffer    // of the reader
-	have     []byte     // in buffer
+	have     []byte     // of what the reader read
 	readErr  error
 	reading  bool
 	queue    []byte // for the writer, besides what it has

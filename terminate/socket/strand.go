@@ -19,7 +19,7 @@ const (
 
 // Strand is the thread of execution that owns a connection's sockets. It runs on a goroutine of its own while there is
 // something to do in sequence or in bulk, on a poller while there is little, and nowhere while it rests. It is woken by
-// its sockets and its deadline, and by whoever calls Wake.
+// its sockets and its deadline, and by whoever calls Wake. It is made by Begin, and not copied.
 type Strand struct {
 	// step does what can be done without waiting, except on a goroutine of its own, where it may call Wait. It is called
 	// again when something has happened.
@@ -42,8 +42,8 @@ const (
 	over
 )
 
-// NewStrand returns a strand that runs: the caller's, until it calls Rest.
-func NewStrand(step func(alone bool) Progress) *Strand { return &Strand{step: step} }
+// Begin makes a strand that runs: the caller's, until it calls Rest.
+func (s *Strand) Begin(step func(alone bool) Progress) { s.step = step }
 
 // Wake tells the strand that something happened. It may be called by anyone at any time.
 func (s *Strand) Wake() {
