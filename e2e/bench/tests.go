@@ -1,0 +1,159 @@
+package main
+
+import (
+	"slices"
+
+	"hellogate/e2e/bench/certs"
+	"hellogate/e2e/bench/load"
+	"hellogate/e2e/bench/result"
+)
+
+// kind is how a test is measured.
+type kind int
+
+const (
+	rate   kind = iota // processor time of an operation
+	hot                // the same over one name and over many, in turns
+	memory             // resident memory of a connection
+	flood              // both, of refused names
+)
+
+// test is a thing that is measured, and how.
+type test struct {
+	result.Test
+	kind        kind
+	plan        load.Plan
+	operations  int64
+	certificate string // ecdsa or rsa; none: from the store, which hellogate alone can ask
+	postQuantum bool   // the proxy is not held to X25519 and P-256
+	resumed     bool   // all operations but a few have to be resumed handshakes
+}
+
+const (
+	microseconds   = "µs"
+	secondsPerGB   = "s/GB"
+	kibibytes      = "KiB"
+	mebibytes      = "MiB"
+	hotOne         = "hot-1"
+	hotMany        = "hot-many"
+	unknown        = "unknown"
+	unknownMemory  = "unknown-rss"
+	hotNames       = 1000
+	hotSlices      = 5
+	idleTransfer   = 1_000_000
+	refusedNames   = 10_000
+	handshakesEach = "handshake, an echo of one byte, the end"
+)
+
+// fixed is the only name that a test with certificates in files asks for.
+var fixed = load.Names{Suffix: certs.Name}
+
+// tests are all that can be measured, in the order of the table.
+var tests = []test{
+	{
+		Test:        result.Test{Name: "hs-ecdsa", Unit: microseconds, What: "full " + handshakesEach + "; ECDSA P-256, X25519", Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.Handshake, Names: fixed, Connections: 16},
+		operations:  5000,
+		certificate: "ecdsa",
+	},
+	{
+		Test:        result.Test{Name: "hs-ecdsa-mlkem", Unit: microseconds, What: "the same with X25519MLKEM768; -: can't negotiate it", Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.Handshake, Names: fixed, Connections: 16, Group: "X25519MLKEM768"},
+		operations:  4000,
+		certificate: "ecdsa", postQuantum: true,
+	},
+	{
+		Test:        result.Test{Name: "hs-rsa", Unit: microseconds, What: "full " + handshakesEach + "; RSA-2048, X25519", Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.Handshake, Names: fixed, Connections: 16},
+		operations:  2000,
+		certificate: "rsa",
+	},
+	{
+		Test:        result.Test{Name: "resume", Unit: microseconds, What: "resumed " + handshakesEach, Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.Resume, Names: fixed, Connections: 16},
+		operations:  5000,
+		certificate: "ecdsa", resumed: true,
+	},
+	{
+		Test:        result.Test{Name: "down", Unit: secondsPerGB, What: "bulk from the backend to the client over 4 connections", Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.Down, Names: fixed, Connections: 4},
+		operations:  2_000_000_000,
+		certificate: "ecdsa",
+	},
+	{
+		Test:        result.Test{Name: "up", Unit: secondsPerGB, What: "bulk from the client to the backend over 4 connections", Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.Up, Names: fixed, Connections: 4},
+		operations:  2_000_000_000,
+		certificate: "ecdsa",
+	},
+	{
+		Test:        result.Test{Name: "pingpong", Unit: microseconds, What: "64 bytes and their echo, on 50 connections", Against: result.BestPeer},
+		plan:        load.Plan{Mode: load.PingPong, Names: fixed, Connections: 50},
+		operations:  80_000,
+		certificate: "ecdsa",
+	},
+	{
+		Test:        result.Test{Name: "idle", Unit: kibibytes, What: "resident memory of an idle connection, of {connections}, {settle} after the last was made", Against: result.HAProxy},
+		kind:        memory,
+		plan:        load.Plan{Mode: load.Hold, Names: fixed},
+		certificate: "ecdsa",
+	},
+	{
+		Test:        result.Test{Name: "idle-1mb", Unit: kibibytes, What: "the same after each connection moved 1 MB each way, of {connections-1mb}", Against: result.HAProxy},
+		kind:        memory,
+		plan:        load.Plan{Mode: load.Hold, Names: fixed, Transfer: idleTransfer},
+		certificate: "ecdsa",
+	},
+	{
+		Test:       result.Test{Name: "cold-miss", Unit: microseconds, What: "full " + handshakesEach + ", for a name never seen, fetched from a store over HTTP; hellogate's share"},
+		plan:       load.Plan{Mode: load.Handshake, Names: load.Names{Prefix: "c", Suffix: certs.NewNames}, Connections: 16},
+		operations: 3000,
+	},
+	{
+		Test:       result.Test{Name: hotOne, Unit: microseconds, What: "full " + handshakesEach + ", with one name in the cache"},
+		kind:       hot,
+		plan:       load.Plan{Mode: load.Handshake, Connections: 16},
+		operations: 2500,
+	},
+	{
+		Test: result.Test{Name: hotMany, Unit: microseconds, What: "the same over {hot} names, with {names} in the cache", Against: hotOne},
+		kind: hot,
+	},
+	{
+		Test:       result.Test{Name: unknown, Unit: microseconds, What: "a handshake refused with alert 112, for a name that the store does not know"},
+		kind:       flood,
+		plan:       load.Plan{Mode: load.Refused, Names: load.Names{Prefix: "u", Suffix: certs.UnknownNames}, Connections: 16},
+		operations: refusedNames,
+	},
+	{
+		Test: result.Test{Name: unknownMemory, Unit: mebibytes, What: "resident memory gained by {refused} of those, {settle} later"},
+		kind: flood,
+	},
+}
+
+func testNames() (names []string) {
+	for _, t := range tests {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// selected are the tests of a kind that were asked for. One of a pair that is measured together brings the other.
+func selected(o options, kinds ...kind) (chosen []test) {
+	for _, t := range tests {
+		switch {
+		case !slices.Contains(kinds, t.kind) || t.plan.Mode == "":
+		case t.kind == hot && wanted(o.tests, hotMany), t.kind == flood && wanted(o.tests, unknownMemory), wanted(o.tests, t.Name):
+			chosen = append(chosen, t)
+		}
+	}
+	return chosen
+}
+
+// value is a measured round in the test's unit.
+func (t test) value(processorSeconds float64, operations int64) float64 {
+	if t.Unit == secondsPerGB {
+		return processorSeconds * 1e9 / float64(operations)
+	}
+	return processorSeconds * 1e6 / float64(operations)
+}
