@@ -49,6 +49,9 @@ type Options struct {
 	AliasRoots *x509.CertPool
 	// Signer, when set, wraps every private key that is served.
 	Signer func(crypto.Signer) crypto.Signer
+	// SignerBytes, when set, is what Signer's result for the key with this public key holds outside of Go's heap, in bytes.
+	// It must always be the same. It counts against Size while the key is in use.
+	SignerBytes func(crypto.PublicKey) int64
 	// Log takes a line for each event.
 	Log zerolog.Logger
 }
@@ -62,6 +65,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Fetches, 64)
 	if o.Signer == nil {
 		o.Signer = func(key crypto.Signer) crypto.Signer { return key }
+	}
+	if o.SignerBytes == nil {
+		o.SignerBytes = func(crypto.PublicKey) int64 { return 0 }
 	}
 	return o
 }
@@ -138,7 +144,7 @@ func New(options Options) *Cache {
 	c := &Cache{
 		options: options,
 		index:   newIndex[entry](),
-		hot:     hotTier{index: newIndex[ready](), limit: options.Size / 16, signer: options.Signer},
+		hot:     hotTier{index: newIndex[ready](), limit: options.Size / 16, signer: options.Signer, signerBytes: options.SignerBytes},
 		wake:    make(chan struct{}, 1),
 		limit:   options.Size - options.Size/16 - 2*(options.Size/32),
 		pairs:   newPairTable(),

@@ -12,9 +12,10 @@ import (
 // however much is cached. It is bounded in bytes. What was not used for longest goes, by the clock: a hand goes round and
 // passes once by what was used since it last came.
 type hotTier struct {
-	index  index[ready]
-	limit  int64
-	signer func(crypto.Signer) crypto.Signer
+	index       index[ready]
+	limit       int64
+	signer      func(crypto.Signer) crypto.Signer
+	signerBytes func(crypto.PublicKey) int64
 
 	// mu guards what follows, writes to the index, and hot and heat of every pair. It is taken after Cache.mu, if both are,
 	// and never held while a key is parsed.
@@ -150,7 +151,7 @@ func (h *hotTier) admit(e *entry, from *held, certificates [2]*tls.Certificate) 
 func (h *hotTier) heat(p *pair, certificate *tls.Certificate) *tls.Certificate {
 	if p.heat++; p.heat == 1 {
 		p.hot = certificate
-		h.bytes += p.hotCost()
+		h.bytes += h.cost(p)
 	}
 	return p.hot
 }
@@ -182,8 +183,8 @@ func (h *hotTier) cool(r *ready) {
 	for i, certificate := range [2]*tls.Certificate{r.first, r.second} {
 		if p := r.held.pairs[i]; certificate != nil {
 			if p.heat--; p.heat == 0 {
+				h.bytes -= h.cost(p)
 				p.hot = nil
-				h.bytes -= p.hotCost()
 			}
 		}
 	}
@@ -203,6 +204,11 @@ func (h *hotTier) changed(e *entry, next *held) {
 	}
 	r.held = next
 	r.stale.Store(next.stale)
+}
+
+// cost is what a pair that is hot takes besides its bytes, with what its signer holds outside of Go's heap.
+func (h *hotTier) cost(p *pair) int64 {
+	return p.hotCost() + h.signerBytes(p.hot.PrivateKey.(crypto.Signer).Public())
 }
 
 func (h *hotTier) size() (count int, bytes int64) {

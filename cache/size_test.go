@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -106,6 +107,30 @@ func TestHotTierIsBounded(t *testing.T) {
 	stats := c.Stats()
 	if stats.HotBytes > 4<<20/16 || stats.HotEntries < 150 || stats.HotEntries > 300 || stats.Entries != names {
 		t.Fatalf("stats %+v", stats)
+	}
+}
+
+// What signers hold outside of Go's heap is in the bound while their keys are hot, and no longer.
+func TestSignerBytesAreCounted(t *testing.T) {
+	const each, names = 10 << 10, 100
+	ca := certtest.NewCA(t)
+	options := Options{
+		Size: 4 << 20, Store: &shelf{}, Aliases: AliasesOff, Log: zerolog.Nop(),
+		SignerBytes: func(crypto.PublicKey) int64 { return each },
+	}
+	c := New(options)
+	defer c.Close()
+	fill(t, c, ca, names)
+	for i := range names {
+		c.Get(context.Background(), Query{Name: nameOf(i)})
+	}
+	stats := c.Stats()
+	if stats.HotBytes > options.Size/16 || stats.HotBytes < each*int64(stats.HotEntries) || stats.HotEntries < 15 {
+		t.Errorf("stats %+v", stats)
+	}
+	c.FlushAll()
+	if stats := c.Stats(); stats.HotBytes != 0 {
+		t.Errorf("%d bytes are left", stats.HotBytes)
 	}
 }
 

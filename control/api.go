@@ -70,7 +70,11 @@ type Options struct {
 	Draining     func() bool   // nil: never
 	LogDropped   func() uint64 // nil: none
 	Shutdown     func()        // begins an orderly end; returns at once
+	Profiles     bool          // serve those of the process under /debug/pprof/
 	Log          zerolog.Logger
+
+	RSASignatures       string        // what makes them
+	RSASignaturesFailed func() uint64 // that it failed at and Go made; nil: none
 }
 
 // Server answers the control API.
@@ -79,11 +83,15 @@ type Server struct {
 	routes   *http.ServeMux
 	troubles troubles
 	handlers sync.WaitGroup
+
+	ending context.Context // done when Serve begins to end
+	end    context.CancelFunc
 }
 
 // NewServer makes a Server; Serve runs it.
 func NewServer(options Options) *Server {
 	server := &Server{options: options}
+	server.ending, server.end = context.WithCancel(context.Background())
 	server.routes = server.mux()
 	return server
 }
@@ -91,6 +99,7 @@ func NewServer(options Options) *Server {
 // Serve answers on listener until ctx is done. It closes listener, gives requests under way two seconds,
 // and returns when every one has ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	defer s.end()
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	server := &http.Server{
@@ -110,6 +119,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	select {
 	case err = <-served:
 	case <-ctx.Done():
+		s.end()
 		err = s.shutdown(server)
 		<-served
 	}

@@ -14,6 +14,9 @@ type Process struct {
 	OpenFiles  int    `json:"open_files"` // -1: not known on this system
 	RSSBytes   int64  `json:"rss_bytes"`  // 0: not known on this system
 	LogDropped uint64 `json:"log_dropped"`
+
+	RSASignatures       string `json:"rsa_signatures"`        // what makes them: libcrypto and its version, or Go and why
+	RSASignaturesFailed uint64 `json:"rsa_signatures_failed"` // that libcrypto failed at and Go made
 }
 
 func (s *Server) process() Process {
@@ -22,9 +25,14 @@ func (s *Server) process() Process {
 		Goroutines: runtime.NumGoroutine(),
 		OpenFiles:  openFiles(),
 		RSSBytes:   residentBytes(),
+
+		RSASignatures: s.options.RSASignatures,
 	}
 	if s.options.LogDropped != nil {
 		process.LogDropped = s.options.LogDropped()
+	}
+	if s.options.RSASignaturesFailed != nil {
+		process.RSASignaturesFailed = s.options.RSASignaturesFailed()
 	}
 	return process
 }

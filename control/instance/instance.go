@@ -17,6 +17,7 @@ import (
 	"hellogate/control"
 	"hellogate/control/config"
 	"hellogate/terminate"
+	"hellogate/terminate/libcrypto"
 )
 
 // Options are what is not in the configuration.
@@ -25,6 +26,7 @@ type Options struct {
 	StoreToken string         // for the only HTTP store; it beats a token file
 	Log        zerolog.Logger // events and the access log
 	LogDropped func() uint64  // lines that the log lost; nil: not known
+	Profiles   bool           // the control socket serves those of the process
 }
 
 // Instance is a load balancer whose listeners and control socket are open.
@@ -94,7 +96,7 @@ func (i *Instance) Run(ctx context.Context) {
 	finish := i.runControl()
 	var background sync.WaitGroup
 	defer background.Wait()
-	background.Go(func() { i.giveMemoryBack(i.life) })
+	background.Go(func() { giveMemoryBack(i.life) })
 	i.logStart()
 	// What a drain had to cut is said in the log. It is no failure: ending is what was asked for.
 	err := i.traffic.Serve(i.life)
@@ -142,7 +144,11 @@ func (i *Instance) openControl() error {
 		Draining:   func() bool { return i.life.Err() != nil },
 		LogDropped: i.options.LogDropped,
 		Shutdown:   i.Shutdown,
+		Profiles:   i.options.Profiles,
 		Log:        i.options.Log,
+
+		RSASignatures:       libcrypto.Describe(),
+		RSASignaturesFailed: libcrypto.Failures,
 	})
 	return nil
 }
@@ -153,6 +159,10 @@ func (i *Instance) logStart() {
 	}
 	event := i.options.Log.Info().Str("version", i.options.Version)
 	event.Strs("listeners", i.addressTexts()).Strs("stores", i.storeNames()).Strs("backends", i.config.BackendNames())
+	if i.options.Profiles {
+		event.Bool("pprof", true)
+	}
+	event.Str("rsa_signatures", libcrypto.Describe())
 	event.Str("control", i.config.Control.Socket).Int("connections", i.traffic.Limits.Connections).Msg("started")
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"hellogate/control"
 	"hellogate/control/config"
+	"hellogate/terminate/libcrypto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,6 +70,9 @@ func TestRunsUntilShutdown(t *testing.T) {
 	status, err := client.Status(t.Context())
 	if err != nil || status.Version != "1.2.3" || status.State != control.StateOK {
 		t.Errorf("%+v, %v", status, err)
+	}
+	if got := status.Process.RSASignatures; got != libcrypto.Describe() || got == "" {
+		t.Errorf("RSA signatures by %q", got)
 	}
 	if err := client.Shutdown(t.Context()); err != nil {
 		t.Error(err)

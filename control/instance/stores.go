@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"hellogate/control/config"
 	"hellogate/store"
 	"hellogate/terminate"
+	"hellogate/terminate/libcrypto"
 )
 
 // guarded is a store behind its breaker.
@@ -118,12 +120,17 @@ func (i *Instance) openCache() error {
 		Fetches:       i.stores[0].fetches,
 		Aliases:       aliases[settings.SANAliases],
 		AliasRoots:    roots,
-		Signer:        terminate.LimitSignatures,
+		Signer:        signer,
+		SignerBytes:   libcrypto.Bytes,
 		Log:           i.options.Log,
 	})
 	i.closeLater(i.cache.Close)
 	return nil
 }
+
+// signer is how keys are served: RSA through libcrypto where there is one, and as many signatures at once as there are
+// processors, which bounds the threads that libcrypto keeps busy too.
+func signer(key crypto.Signer) crypto.Signer { return terminate.LimitSignatures(libcrypto.Wrap(key)) }
 
 var aliases = map[config.SANAliases]cache.AliasPolicy{
 	config.AliasesVerified: cache.AliasesVerified,

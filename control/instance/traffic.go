@@ -116,8 +116,8 @@ func (i *Instance) makeFallback() (*terminate.Fallback, error) {
 	if ends := certificate.Leaf.NotAfter; time.Now().After(ends) {
 		i.options.Log.Warn().Str("file", settings.CertFile).Time("not_after", ends).Msg("the fallback certificate has expired")
 	}
-	if signer, ok := certificate.PrivateKey.(crypto.Signer); ok {
-		certificate.PrivateKey = terminate.LimitSignatures(signer)
+	if key, ok := certificate.PrivateKey.(crypto.Signer); ok {
+		certificate.PrivateKey = signer(key)
 	}
 	return &terminate.Fallback{
 		Certificate: &certificate,

@@ -81,6 +81,25 @@ func TestStatusSaysFirstWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestStatusSaysWhatSigns(t *testing.T) {
+	for _, c := range []struct {
+		process control.Process
+		want    string
+	}{
+		{control.Process{RSASignatures: "libcrypto OpenSSL 3.0.19"}, "signed by libcrypto OpenSSL 3.0.19\n"},
+		{control.Process{RSASignatures: "Go (libcrypto.so.3: \x1b[2J)"}, `signed by Go (libcrypto.so.3: \x1b[2J)` + "\n"},
+		{control.Process{RSASignatures: "libcrypto OpenSSL 3.0.19", RSASignaturesFailed: 3}, "3.0.19, 3 that it failed at by Go\n"},
+	} {
+		var out bytes.Buffer
+		if err := Status(&out, control.Status{Process: c.process}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), c.want) {
+			t.Errorf("no %q in %s", c.want, out.String())
+		}
+	}
+}
+
 func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	Status(&out, someStatus())

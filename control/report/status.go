@@ -51,6 +51,10 @@ func numbers(w io.Writer, status control.Status) {
 	if process.LogDropped > 0 {
 		fmt.Fprintf(w, ", %d log lines dropped", process.LogDropped)
 	}
+	fmt.Fprintf(w, "\nRSA\tsigned by %s", clean(process.RSASignatures))
+	if process.RSASignaturesFailed > 0 {
+		fmt.Fprintf(w, ", %d that it failed at by Go", process.RSASignaturesFailed)
+	}
 	fmt.Fprintln(w)
 }
 
