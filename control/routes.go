@@ -28,6 +28,7 @@ func (s *Server) mux() *http.ServeMux {
 	mux.HandleFunc("POST /flush/{name}", s.postFlushName)
 	mux.HandleFunc("POST /prefetch", s.postPrefetch)
 	mux.HandleFunc("POST /shutdown", s.postShutdown)
+	s.routeProfiles(mux)
 	mux.HandleFunc(elsewhere, s.unknown)
 	return mux
 }
@@ -40,7 +41,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handlers.Add(1)
 	defer s.handlers.Done()
 	// ServeMux would redirect, in HTML.
-	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped {
+	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped && escaped != profilesPath {
 		refuse(w, http.StatusNotFound, fmt.Errorf("no such path: %s", quote(r.URL.Path)))
 		return
 	}

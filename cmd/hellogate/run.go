@@ -13,7 +13,7 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run the load balancer, from flags or a configuration file",
-		UsageText: "hellogate run --listen ADDRESS --store URL|FOLDER --backend ADDRESS [flags]\nhellogate run --config FILE [--control PATH] [--log-level LEVEL] [--log-format FORMAT]",
+		UsageText: "hellogate run --listen ADDRESS --store URL|FOLDER --backend ADDRESS [flags]\nhellogate run --config FILE [--control PATH] [--log-level LEVEL] [--log-format FORMAT] [--pprof]",
 		Description: "Examples:  hellogate run --listen :443 --store https://127.0.0.1:8888/certs --backend 127.0.0.1:9000 --send-proxy v2\n" +
 			"           hellogate run --config /etc/hellogate/hellogate.yaml\n\n" +
 			"It stays in the foreground and logs to standard error. SIGTERM, SIGINT and 'hellogate shutdown' let open\n" +
@@ -32,6 +32,10 @@ func runCommand() *cli.Command {
 			controlFlag(),
 			textFlag("log-level", "`LEVEL` of the least that is logged: trace, debug, info, warn or error (default: info)"),
 			textFlag("log-format", "`FORMAT` of the log: json or text (default: json)"),
+			&cli.BoolFlag{
+				Name: "pprof", EnvVars: []string{variable("pprof")},
+				Usage: "serve profiles of the process under /debug/pprof/ on the control socket",
+			},
 		},
 		Action: run,
 	}
@@ -55,6 +59,7 @@ func run(c *cli.Context) error {
 			StoreToken: settings.token,
 			Log:        log.Logger,
 			LogDropped: log.Dropped,
+			Profiles:   c.Bool("pprof"),
 		})
 		if err != nil {
 			return err
