@@ -5,9 +5,11 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 SHELL       := bash
 
 FUZZTIME ?= 10s
+SOAK     ?= 20m
+BENCH    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench fuzz
+.PHONY: help build test lint bench gobench fuzz soak profile
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
@@ -17,8 +19,9 @@ build: ## bin/hellogate
 
 test: ## unit, race, fuzz-corpus and end-to-end tests; installs by apt what they need
 	@bash .ci/prepare
-	go test -race $$(go list ./... | grep -v '/e2e$$')
+	go test -race $$(go list ./... | grep -Ev '/e2e(/soak)?$$')
 	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 9m ./e2e
+	HELLOGATE_SOAK=1m go test -count=1 -timeout 9m -v ./e2e/soak
 
 lint: ## formatting, vet (Linux and macOS), staticcheck, known vulnerabilities
 	@files=$$(go run $(GOFUMPT) -l .) && if [ -n "$$files" ]; then echo "not formatted as gofumpt does:"; echo "$$files"; exit 1; fi
@@ -30,8 +33,19 @@ lint: ## formatting, vet (Linux and macOS), staticcheck, known vulnerabilities
 	    echo "govulncheck: its database is out of reach, not checked"; \
 	  else echo "$$output"; exit 1; fi; }
 
-bench: ## Go benchmarks of the hot paths
+bench: ## hellogate beside HAProxy, hitch and nginx, installed by apt; BENCH="-reps 1 -tests hs-ecdsa", or -h
+	@bash .ci/prepare bench
+	@$(MAKE) --no-print-directory build
+	go run ./e2e/bench -hellogate bin/hellogate -o bin/bench.json $(BENCH)
+
+gobench: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./...
+
+soak: ## all kinds of load mixed for SOAK (20m), every byte checked; leaks fail it; SEED=N does the same again
+	HELLOGATE_SOAK=$(SOAK) HELLOGATE_SOAK_SEED=$(SEED) go test -count=1 -timeout 0 -v ./e2e/soak
+
+profile: build ## CPU profiles of handshakes, bulk and round trips into profiles/, and the top of each
+	go run ./e2e/profile
 
 fuzz: ## every fuzz target for FUZZTIME (10s), one after another
 	@set -e; for package in $$(go list ./...); do \
