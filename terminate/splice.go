@@ -19,6 +19,7 @@ type splice struct {
 
 	now      time.Time // of this step
 	last     time.Time // when bytes last moved
+	gaveBack time.Time // the same, when the session's memory was given back
 	reason   Reason    // why it is aborted; empty: it is not
 	cause    error
 	settling bool // both directions are over, or it is aborted
@@ -79,11 +80,27 @@ func (s *splice) move() (more bool) {
 func (s *splice) expect() {
 	until := earliest(s.last, s.up.stalled(), s.down.stalled()).Add(s.most())
 	if s.now.Before(until) {
-		s.strand.SetDeadline(until)
+		s.strand.SetDeadline(s.quiet(until))
 		return
 	}
 	s.fail(s.stallReason(), errIdle)
 	s.settling = true
+}
+
+// quietAfter is how long nothing moves before a connection is taken for idle.
+const quietAfter = 5 * time.Second
+
+// quiet gives back the memory of a session that went idle, or has the splice woken when that may be so.
+func (s *splice) quiet(until time.Time) time.Time {
+	if s.gaveBack.Equal(s.last) {
+		return until
+	}
+	if at := s.last.Add(quietAfter); s.now.Before(at) {
+		return earliest(at, until)
+	}
+	tlsBuffers.giveBack(s.client.session)
+	s.gaveBack = s.last
+	return until
 }
 
 var errIdle = errors.New("nothing moved for too long")

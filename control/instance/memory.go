@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
@@ -11,7 +12,7 @@ const memoryTick = 10 * time.Second
 
 // giveMemoryBack returns memory to the system when a burst is over, until ctx is done. By itself the collector lets
 // the heap grow to twice what is live before it looks again, and after a burst that may be hours later.
-func (i *Instance) giveMemoryBack(ctx context.Context) {
+func giveMemoryBack(ctx context.Context) {
 	ticker := time.NewTicker(memoryTick)
 	defer ticker.Stop()
 	var watch burst
@@ -20,28 +21,31 @@ func (i *Instance) giveMemoryBack(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if watch.over(i.work()) {
+			if watch.over(allocated()) {
 				debug.FreeOSMemory()
 			}
 		}
 	}
 }
 
-// work counts what leaves garbage behind: connections and fetches since the start.
-func (i *Instance) work() uint64 {
-	return uint64(i.traffic.Stats().Total) + i.cache.Stats().Fetches
+// allocated is how many bytes of heap have been allocated since the start: handshakes, fetches, and the buffers of
+// sessions that carry much all show in it.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
-// A burst is worth a collection when a tick saw burstWork, and is over when another sees quietShare times less.
+// A burst is worth a collection when a tick saw burstWork bytes allocated, and is over when another sees quietShare times less.
 const (
-	burstWork  = 200
+	burstWork  = 8 << 20 // two hundred handshakes
 	quietShare = 10
 )
 
-// burst notices when much work is followed by little.
+// burst notices when much is followed by little.
 type burst struct{ total, busiest uint64 }
 
-// over takes the count of work so far, once a tick, and reports whether a burst has just ended.
+// over takes the bytes allocated so far, once a tick, and reports whether a burst has just ended.
 func (b *burst) over(total uint64) bool {
 	done := total - b.total
 	b.total = total

@@ -6,7 +6,7 @@ import "testing"
 func TestBurst(t *testing.T) {
 	tests := []struct {
 		name string
-		work []uint64 // in each tick
+		work []uint64 // in each tick, in 40 KB
 		over []bool
 	}{
 		{"nothing", []uint64{0, 0, 0}, []bool{false, false, false}},
@@ -21,7 +21,7 @@ func TestBurst(t *testing.T) {
 			var watch burst
 			total := uint64(0)
 			for i, work := range test.work {
-				total += work
+				total += work * 40_000
 				if over := watch.over(total); over != test.over[i] {
 					t.Errorf("tick %d: %v", i, over)
 				}
