@@ -42,7 +42,7 @@ type connection struct {
 
 func newConnection(s *Server, l *Listener, accepted socket.Conn, id [12]byte) *connection {
 	c := &connection{server: s, listener: l, id: id}
-	c.strand.Begin(c.step)
+	s.sockets.Begin(&c.strand, c.step)
 	c.client = stream{transport: transport{Conn: accepted, strand: &c.strand, patient: true}, onReset: ReasonClientReset}
 	c.hello = sni.NewConn(&c.client.transport, s.Limits.HelloBytes)
 	c.stages.began = time.Now()

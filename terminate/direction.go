@@ -135,10 +135,11 @@ func (d *direction) passEnd() {
 	}
 }
 
-// finish sends the FIN.
+// finish sends the FIN. Where the other direction is over, too, closing the socket does, see settle.
 func (d *direction) finish() {
-	_ = d.to.shutdown()
-	d.at, d.last = over, d.now
+	if d.at, d.last = over, d.now; d.up.at != over || d.down.at != over {
+		_ = d.to.shutdown()
+	}
 }
 
 // abortReason says why a stream that did not end cleanly ended.

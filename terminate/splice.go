@@ -90,7 +90,8 @@ func (s *splice) expect() {
 // quietAfter is how long nothing moves before a connection is taken for idle.
 const quietAfter = 5 * time.Second
 
-// quiet gives back the memory of a session that went idle, or has the splice woken when that may be so.
+// quiet sees to a splice that went idle: the session gives back its memory, the backend is asked now and then whether it
+// is still there. Before that it has the splice woken when that may be so.
 func (s *splice) quiet(until time.Time) time.Time {
 	if s.gaveBack.Equal(s.last) {
 		return until
@@ -99,6 +100,7 @@ func (s *splice) quiet(until time.Time) time.Time {
 		return earliest(at, until)
 	}
 	tlsBuffers.giveBack(s.client.session)
+	s.backend.KeepAlive()
 	s.gaveBack = s.last
 	return until
 }

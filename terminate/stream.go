@@ -23,12 +23,28 @@ func (s *stream) Read(p []byte) (int, error) {
 	return s.transport.Read(p)
 }
 
-// Write writes plaintext, all of it.
-func (s *stream) Write(p []byte) (int, error) {
-	if s.session != nil {
-		return s.session.Write(p)
+// fullRecord is the plaintext of a full TLS record.
+const fullRecord = 16 << 10
+
+// Write writes plaintext, all of it. tls.Conn writes each record by itself: all but the last need not be sent by
+// themselves.
+func (s *stream) Write(p []byte) (n int, err error) {
+	if s.session == nil {
+		return s.transport.Write(p)
 	}
-	return s.transport.Write(p)
+	for len(p) > fullRecord && err == nil {
+		var k int
+		s.More(true)
+		k, err = s.session.Write(p[:fullRecord])
+		n, p = n+k, p[fullRecord:]
+		s.More(false)
+	}
+	if err == nil {
+		var k int
+		k, err = s.session.Write(p)
+		n += k
+	}
+	return n, err
 }
 
 // sayEnd says that nothing more comes, where there is TLS to say it; the FIN comes when all has been sent.
@@ -78,6 +94,9 @@ func (s *stream) settle(now time.Time, within time.Duration, orderly bool) (look
 	case left == 0:
 		s.Abort()
 	case c.until.IsZero() || left < c.left:
+		if orderly && !s.ending && s.Queued() == 0 {
+			_ = s.shutdown()
+		}
 		c.left, c.until = left, now.Add(within)
 		fallthrough
 	case now.Before(c.until):

@@ -96,7 +96,7 @@ func (i *Instance) Run(ctx context.Context) {
 	finish := i.runControl()
 	var background sync.WaitGroup
 	defer background.Wait()
-	background.Go(func() { giveMemoryBack(i.life) })
+	background.Go(func() { tendMemory(i.life) })
 	i.logStart()
 	// What a drain had to cut is said in the log. It is no failure: ending is what was asked for.
 	err := i.traffic.Serve(i.life)

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -10,28 +11,29 @@ import (
 // memoryTick is how often traffic is looked at for having gone quiet.
 const memoryTick = 10 * time.Second
 
-// giveMemoryBack returns memory to the system when a burst is over, until ctx is done. By itself the collector lets
-// the heap grow to twice what is live before it looks again, and after a burst that may be hours later.
-func giveMemoryBack(ctx context.Context) {
+// tendMemory returns memory to the system when a burst is over, and paces the collector, until ctx is done. By itself the
+// collector lets the heap grow to twice what is live before it looks again, and after a burst that may be hours later.
+func tendMemory(ctx context.Context) {
 	ticker := time.NewTicker(memoryTick)
 	defer ticker.Stop()
 	var watch burst
+	paceCollector()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if watch.over(allocated()) {
+			if watch.over(measure("/gc/heap/allocs:bytes")) {
 				debug.FreeOSMemory()
 			}
+			paceCollector()
 		}
 	}
 }
 
-// allocated is how many bytes of heap have been allocated since the start: handshakes, fetches, and the buffers of
-// sessions that carry much all show in it.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+// measure reads one of the runtime's counters.
+func measure(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
@@ -45,7 +47,7 @@ const (
 // burst notices when much is followed by little.
 type burst struct{ total, busiest uint64 }
 
-// over takes the bytes allocated so far, once a tick, and reports whether a burst has just ended.
+// over takes the bytes of heap allocated so far, once a tick, and reports whether a burst has just ended.
 func (b *burst) over(total uint64) bool {
 	done := total - b.total
 	b.total = total
@@ -55,4 +57,24 @@ func (b *burst) over(total uint64) bool {
 	}
 	b.busiest = done
 	return true
+}
+
+// The collector looks again when leastGarbage bytes have been allocated, at the least, and when the heap has grown by
+// mostGarbage percent, at the most. By default it looks when the heap has doubled: where little is live, that is every few
+// hundred handshakes, and takes a twentieth of their CPU time.
+const (
+	leastGarbage   = 32 << 20
+	mostGarbage    = 400
+	defaultGarbage = 100
+)
+
+// paceCollector sets how far the heap may grow beyond what is live, unless GOGC in the environment does.
+func paceCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent(measure("/gc/heap/live:bytes")))
+	}
+}
+
+func garbagePercent(live uint64) int {
+	return int(min(max(leastGarbage*100/max(live, 1), defaultGarbage), mostGarbage))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
+	"sync"
 
 	upstream "github.com/pires/go-proxyproto"
 	"github.com/pires/go-proxyproto/tlvparse"
@@ -119,8 +120,12 @@ func (c Client) fields(wanted []TLV) []upstream.TLV {
 	return out
 }
 
-// ssl is the value of the SSL field.
+// ssl is the value of the SSL field. There are few, and many connections have the same.
 func (c Client) ssl() []byte {
+	key := [2]uint16{c.TLSVersion, c.CipherSuite}
+	if made, ok := sslFields.Load(key); ok {
+		return made.([]byte)
+	}
 	field := tlvparse.PP2SSL{Client: tlvparse.PP2_BITFIELD_CLIENT_SSL, Verify: unverified, TLV: []upstream.TLV{
 		{Type: upstream.PP2_SUBTYPE_SSL_VERSION, Value: []byte(versionName(c.TLSVersion))},
 		{Type: upstream.PP2_SUBTYPE_SSL_CIPHER, Value: []byte(cipherName(c.CipherSuite))},
@@ -129,8 +134,12 @@ func (c Client) ssl() []byte {
 	if err != nil { // only of values beyond 64 KB
 		return nil
 	}
+	sslFields.Store(key, tlv.Value)
 	return tlv.Value
 }
+
+// sslFields has the values made so far, by TLS version and cipher suite.
+var sslFields sync.Map
 
 const (
 	fixedSize     = 16 // signature, command, family and length

@@ -23,8 +23,10 @@ type conn struct {
 	generation uint32
 	ready      atomic.Uint32
 	watchesOut bool
+	more       bool
 	queue      queue
 	remote     netip.AddrPort
+	local      netip.AddrPort // the zero value: the kernel is asked
 }
 
 // What a socket may be ready for, as far as is known: a bit is cleared before the call that may find it wrong, and set by
@@ -33,6 +35,7 @@ const (
 	readable uint32 = 1 << iota
 	writable
 	hungUp // the peer has ended its stream: a read goes on until it has found the end
+	lost   // the connection may be over, by a reset
 )
 
 // happened takes an event, on the poller.
@@ -47,6 +50,9 @@ func (c *conn) happened(events uint32) {
 	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		ready |= readable | writable | hungUp
 	}
+	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		ready |= lost
+	}
 	c.ready.Or(ready)
 	if c.strand.wake() {
 		c.strand.run(false)
@@ -55,31 +61,29 @@ func (c *conn) happened(events uint32) {
 
 // Read reads what the socket has. A read that did not fill p has emptied it: the kernel tells of what comes then.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.ready.Load()&(readable|hungUp) == 0 {
+	if c.ready.Load()&(readable|hungUp) == 0 || len(p) == 0 {
 		return 0, ErrNothingYet
 	}
 	c.ready.And(^readable)
-	for {
-		n, err := syscall.Read(c.fd, p)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, ErrNothingYet
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0 && len(p) > 0:
-			return 0, io.EOF
-		default:
-			if n == len(p) {
-				c.ready.Or(readable)
-			}
-			return n, nil
-		}
+	n, err := receive(c.fd, p)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, ErrNothingYet
+	case err != 0:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, io.EOF
+	case n == len(p):
+		c.ready.Or(readable)
 	}
+	return n, nil
 }
 
 // Write sends p, and queues what the kernel does not take.
 func (c *conn) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if c.queue.size() > 0 {
 		c.queue.add(p)
 		return len(p), c.Flush()
@@ -112,22 +116,22 @@ func (c *conn) send(p []byte) (int, error) {
 		return 0, nil
 	}
 	c.ready.And(^writable)
-	for {
-		n, err := syscall.Write(c.fd, p)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, c.watchOut()
-		case err != nil:
-			return 0, os.NewSyscallError("write", err)
-		case n < len(p):
-			return n, c.watchOut()
-		default:
-			c.ready.Or(writable)
-			return n, nil
-		}
+	n, err := transmit(c.fd, p, c.more)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, c.watchOut()
+	case err != 0:
+		c.ready.Or(lost)
+		return 0, os.NewSyscallError("write", err)
+	case n < len(p):
+		return n, c.watchOut()
 	}
+	c.ready.Or(writable)
+	return n, nil
 }
+
+// More says whether another write follows at once: the kernel then need not send what makes no full segment.
+func (c *conn) More(follows bool) { c.more = follows }
 
 // watchOut begins to watch for room in the send buffer. Most sockets never need it, and are spared the events.
 func (c *conn) watchOut() error {
@@ -138,9 +142,9 @@ func (c *conn) watchOut() error {
 	return c.poller.change(c, unix.EPOLLIN|unix.EPOLLOUT)
 }
 
-func (c *conn) CloseWrite() error {
-	return os.NewSyscallError("shutdown", syscall.Shutdown(c.fd, syscall.SHUT_WR))
-}
+func (c *conn) KeepAlive() { setKeepAlive(c.fd) }
+
+func (c *conn) CloseWrite() error { return systemError("shutdown", shutdownWrite(c.fd)) }
 
 func (c *conn) Close() error {
 	if c.fd < 0 {
@@ -150,9 +154,17 @@ func (c *conn) Close() error {
 		c.poller.remove(c)
 	}
 	c.queue.drop()
-	err := syscall.Close(c.fd)
+	failed := closeFD(c.fd)
 	c.fd = -1
-	return os.NewSyscallError("close", err)
+	return systemError("close", failed)
+}
+
+// systemError is nil where nothing failed.
+func systemError(call string, failed syscall.Errno) error {
+	if failed == 0 {
+		return nil
+	}
+	return os.NewSyscallError(call, failed)
 }
 
 func (c *conn) Abort() {
@@ -162,19 +174,19 @@ func (c *conn) Abort() {
 	_ = c.Close()
 }
 
-func (c *conn) Over() bool { return isOver(c.fd) }
+// Over needs not ask where nothing has told of it, neither the poller nor a write. A reset that came a moment ago is told
+// to the next read or write.
+func (c *conn) Over() bool { return c.ready.Load()&lost != 0 && isOver(c.fd) }
 
 func (c *conn) Unsent() int { return unsent(c.fd) }
 
 func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
-// LocalAddr asks the kernel.
 func (c *conn) LocalAddr() net.Addr {
-	name, err := unix.Getsockname(c.fd)
-	if err != nil {
-		return &net.TCPAddr{}
+	if c.local.IsValid() {
+		return net.TCPAddrFromAddrPort(c.local)
 	}
-	return net.TCPAddrFromAddrPort(addrPort(name))
+	return net.TCPAddrFromAddrPort(localName(c.fd))
 }
 
 func (c *conn) SetDeadline(time.Time) error      { return nil }

@@ -14,14 +14,16 @@ import (
 
 // Group is the pollers that serve a program's sockets, one for each processor.
 type Group struct {
+	workers workers
 	pollers []*poller
 	turn    atomic.Uint32
 	group   sync.WaitGroup
 }
 
-// Start returns a running Group. The caller closes it, after its sockets.
+// Start returns a running Group. The caller closes it.
 func Start() (*Group, error) {
 	g := &Group{}
+	g.workers.start()
 	for range runtime.GOMAXPROCS(0) {
 		p, err := newPoller()
 		if err != nil {
@@ -34,8 +36,9 @@ func Start() (*Group, error) {
 	return g, nil
 }
 
-// Close ends the pollers.
+// Close ends the group, when the last of its strands is over.
 func (g *Group) Close() {
+	g.workers.close()
 	for _, p := range g.pollers {
 		_ = p.file.Close()
 	}
@@ -105,14 +108,12 @@ func (p *poller) run() {
 
 // poll takes what has happened, and reports whether anything has.
 func (p *poller) poll(uintptr) bool {
-	for {
-		n, err := unix.EpollWait(p.fd, p.ready, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		p.found = max(n, 0)
-		return n > 0
+	n, err := epollNow(p.fd, p.ready)
+	if err != 0 {
+		n = 0
 	}
+	p.found = n
+	return n > 0
 }
 
 // resolve finds the sockets that events are for, all under one lock.
@@ -158,7 +159,7 @@ func (p *poller) change(c *conn, events uint32) error {
 
 func (p *poller) control(operation int, c *conn, events uint32) error {
 	event := unix.EpollEvent{Events: events | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(c.slot), Pad: int32(c.generation)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, operation, c.fd, &event))
+	return systemError("epoll_ctl", epollControl(p.fd, operation, c.fd, &event))
 }
 
 // remove forgets a socket that is about to be closed; the kernel stops watching it then.

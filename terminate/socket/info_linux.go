@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"encoding/binary"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -9,9 +10,17 @@ import (
 // tcpClose is the state of a connection that is over (net/tcp_states.h).
 const tcpClose = 7
 
+// isOver reads the first bytes of a struct tcp_info, the first of which is the state.
 func isOver(fd int) bool {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && info.State == tcpClose
+	info, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && firstByte(info) == tcpClose
+}
+
+// firstByte is the first byte in memory of an int that the kernel wrote four bytes of.
+func firstByte(n int) byte {
+	var memory [4]byte
+	binary.NativeEndian.PutUint32(memory[:], uint32(n))
+	return memory[0]
 }
 
 func unsent(fd int) int {

@@ -18,6 +18,7 @@ type Listener struct {
 	group  *Group
 	strand Strand
 	conn   *conn // what the poller knows of it; nil: it is no TCP listener
+	local  netip.AddrPort
 }
 
 // Listen returns a Listener that takes connections off l. The caller ends it, and closes l behind it.
@@ -31,8 +32,12 @@ func (g *Group) Listen(l net.Listener) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bound := tcp.Addr().(*net.TCPAddr).AddrPort(); !bound.Addr().IsUnspecified() {
+		listener.local = netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
+	}
 	err = raw.Control(func(fd uintptr) {
-		setOptions(int(fd)) // which its connections inherit
+		setNoDelay(int(fd)) // its connections inherit what it has
+		setKeepAlive(int(fd))
 		listener.conn = &conn{fd: int(fd), poller: g.next(), strand: &listener.strand}
 	})
 	if err != nil {
@@ -50,7 +55,7 @@ func (l *Listener) Accept() (Conn, error) {
 		accepted, err := accept(l.conn.fd)
 		switch err {
 		case nil:
-			accepted.poller = l.group.next()
+			accepted.poller, accepted.local = l.group.next(), l.local
 			return accepted, nil
 		case unix.EAGAIN:
 			if err := l.strand.Wait(); err != nil {
@@ -84,10 +89,10 @@ func (l *Listener) Close() error {
 // TCP_NODELAY and keepalives.
 func accept(listener int) (*conn, error) {
 	for {
-		fd, from, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, from, err := acceptNow(listener)
 		switch err {
-		case nil:
-			c := &conn{fd: fd, remote: addrPort(from)}
+		case 0:
+			c := &conn{fd: fd, remote: from}
 			c.ready.Store(writable)
 			return c, nil
 		case unix.EINTR, unix.ECONNABORTED: // the client is gone again
@@ -104,13 +109,15 @@ const (
 	keepAliveCount = 9
 )
 
-// setOptions sets what every socket has. None of it can fail on a TCP socket, and each is worth little alone.
-func setOptions(fd int) {
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive)
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive)
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount)
+// Neither of these can fail on a TCP socket.
+
+func setNoDelay(fd int) { setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+
+func setKeepAlive(fd int) {
+	setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount)
 }
 
 // Attach makes strand the owner of an accepted connection: it is woken from now on.
@@ -172,16 +179,15 @@ func (p *poller) dial(strand *Strand, target netip.AddrPort, end time.Time) (*co
 
 // connect begins to connect.
 func (p *poller) connect(strand *Strand, target netip.AddrPort) (*conn, error) {
-	family, name := sockaddr(target)
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+	fd, failed := newSocket(family(target))
+	if failed != 0 {
+		return nil, os.NewSyscallError("socket", failed)
 	}
-	setOptions(fd)
+	setNoDelay(fd)
 	c := &conn{fd: fd, poller: p, remote: target}
-	if err := unix.Connect(fd, name); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+	if failed := connectNow(fd, target); failed != 0 && failed != unix.EINPROGRESS {
 		_ = c.Close()
-		return nil, os.NewSyscallError("connect", err)
+		return nil, os.NewSyscallError("connect", failed)
 	}
 	c.strand = strand
 	c.watchesOut = !c.established()
@@ -200,14 +206,11 @@ func (p *poller) connect(strand *Strand, target netip.AddrPort) (*conn, error) {
 }
 
 // established reports whether the socket has a peer.
-func (c *conn) established() bool {
-	_, err := unix.Getpeername(c.fd)
-	return err == nil
-}
+func (c *conn) established() bool { return peerName(c.fd).IsValid() }
 
 // connected waits until the connection is there.
 func (c *conn) connected(end time.Time) error {
-	if c.ready.Load()&writable != 0 && c.established() {
+	if !c.watchesOut { // it is already
 		return nil
 	}
 	c.strand.SetDeadline(end)
@@ -257,39 +260,4 @@ func resolve(ctx context.Context, address string, end time.Time) ([]netip.AddrPo
 		targets[i] = netip.AddrPortFrom(ip, uint16(port))
 	}
 	return targets, nil
-}
-
-func sockaddr(a netip.AddrPort) (family int, name unix.Sockaddr) {
-	ip := a.Addr().Unmap()
-	if ip.Is4() {
-		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
-	}
-	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16(), ZoneId: zone(ip.Zone())}
-}
-
-func zone(name string) uint32 {
-	if name == "" {
-		return 0
-	}
-	if link, err := net.InterfaceByName(name); err == nil {
-		return uint32(link.Index)
-	}
-	return 0
-}
-
-func addrPort(name unix.Sockaddr) netip.AddrPort {
-	switch name := name.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
-	case *unix.SockaddrInet6:
-		ip := netip.AddrFrom16(name.Addr)
-		if name.ZoneId != 0 {
-			if link, err := net.InterfaceByIndex(int(name.ZoneId)); err == nil {
-				ip = ip.WithZone(link.Name)
-			}
-		}
-		return netip.AddrPortFrom(ip, uint16(name.Port))
-	default:
-		return netip.AddrPort{}
-	}
 }

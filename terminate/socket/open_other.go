@@ -8,14 +8,18 @@ import (
 	"time"
 )
 
-// Group has nothing to serve here.
-type Group struct{}
+// Group is what serves a program's sockets.
+type Group struct{ workers workers }
 
-// Start returns a Group.
-func Start() (*Group, error) { return &Group{}, nil }
+// Start returns a running Group. The caller closes it.
+func Start() (*Group, error) {
+	g := &Group{}
+	g.workers.start()
+	return g, nil
+}
 
-// Close does nothing.
-func (g *Group) Close() {}
+// Close ends the group, when the last of its strands is over.
+func (g *Group) Close() { g.workers.close() }
 
 // Listener accepts connections that never block.
 type Listener struct{ net.Listener }

@@ -119,6 +119,9 @@ func (r *relay) writer() {
 	}
 }
 
+// More makes no difference: what comes while the writer writes goes at once, then.
+func (r *relay) More(bool) {}
+
 // Queued is what the writer has and what waits for it.
 func (r *relay) Queued() int {
 	r.mutex.Lock()
@@ -132,6 +135,9 @@ func (r *relay) Flush() error {
 	defer r.mutex.Unlock()
 	return r.writeErr
 }
+
+// KeepAlive does nothing: Go sets that on every connection.
+func (r *relay) KeepAlive() {}
 
 func (r *relay) CloseWrite() error {
 	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {

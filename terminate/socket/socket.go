@@ -24,10 +24,15 @@ type Conn interface {
 	//
 	// Close closes the connection as the kernel does: what was sent may still arrive, what is queued is lost.
 	net.Conn
+	// More says whether another write follows at once.
+	More(follows bool)
 	// Queued is the number of bytes that wait for the kernel to take them.
 	Queued() int
 	// Flush tries to send what is queued, after the strand was woken.
 	Flush() error
+	// KeepAlive has a silent peer asked now and then whether it is still there, where that isn't so already: a connection
+	// that is over soon needs it not.
+	KeepAlive()
 	// CloseWrite sends a FIN. What is queued must have been sent.
 	CloseWrite() error
 	// Abort closes the connection with a reset, which throws away what was not sent.

@@ -19,8 +19,9 @@ const (
 
 // Strand is the thread of execution that owns a connection's sockets. It runs on a goroutine of its own while there is
 // something to do in sequence or in bulk, on a poller while there is little, and nowhere while it rests. It is woken by
-// its sockets and its deadline, and by whoever calls Wake. It is made by Begin, and not copied.
+// its sockets and its deadline, and by whoever calls Wake. It is made by a Group's Begin, and not copied.
 type Strand struct {
+	workers *workers
 	// step does what can be done without waiting, except on a goroutine of its own, where it may call Wait. It is called
 	// again when something has happened.
 	step     func(alone bool) Progress
@@ -42,13 +43,15 @@ const (
 	over
 )
 
-// Begin makes a strand that runs: the caller's, until it calls Rest.
-func (s *Strand) Begin(step func(alone bool) Progress) { s.step = step }
+// Begin makes s a strand of the group that runs: the caller's, until it calls Rest.
+func (g *Group) Begin(s *Strand, step func(alone bool) Progress) {
+	s.workers, s.step = &g.workers, step
+}
 
 // Wake tells the strand that something happened. It may be called by anyone at any time.
 func (s *Strand) Wake() {
 	if s.wake() {
-		go s.run(true)
+		s.workers.run(s)
 	}
 }
 
@@ -87,7 +90,7 @@ func (s *Strand) IsCut() bool { return s.isCut.Load() }
 // Rest lets the strand go that the caller owns: it goes on when it is woken, on another goroutine.
 func (s *Strand) Rest() {
 	if !s.rest() {
-		go s.run(true)
+		s.workers.run(s)
 	}
 }
 
@@ -101,7 +104,7 @@ func (s *Strand) run(alone bool) {
 			}
 		case More:
 			if !alone {
-				go s.run(true)
+				s.workers.run(s)
 				return
 			}
 		case Done:
