@@ -30,6 +30,9 @@ var hellogate = os.Getenv("HELLOGATE_BINARY")
 // withRace tells that the program was built with the race detector: it is slow then, and large.
 var withRace = os.Getenv("HELLOGATE_E2E_RACE") == "1"
 
+// buildTags are those that it is built with here: noepoll has goroutines carry its connections, as elsewhere than on Linux.
+var buildTags = os.Getenv("HELLOGATE_E2E_TAGS")
+
 var discardLog = log.New(io.Discard, "", 0)
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
@@ -45,7 +48,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(folder)
 	hellogate = filepath.Join(folder, "hellogate")
-	arguments := []string{"build", "-o", hellogate}
+	arguments := []string{"build", "-tags", buildTags, "-o", hellogate}
 	if withRace {
 		arguments = append(arguments, "-race")
 	}

@@ -68,15 +68,33 @@ func (r *relay) ask() {
 	r.read <- struct{}{}
 }
 
+// smallBuffer is what a reader holds that waits, as long as no more comes than goes into it.
+const smallBuffer = 2 << 10
+
 func (r *relay) reader() {
-	buffer := Buffers.Get().(*Buffer)
-	defer Buffers.Put(buffer)
+	small := make([]byte, smallBuffer)
+	into := small
+	var big *Buffer
+	defer func() {
+		if big != nil {
+			Buffers.Put(big)
+		}
+	}()
 	for range r.read {
-		n, err := r.Conn.Read(buffer[:])
+		n, err := r.Conn.Read(into)
 		r.mutex.Lock()
-		r.have, r.readErr, r.reading = buffer[:n], err, false
+		r.have, r.readErr, r.reading = into[:n], err, false
 		r.mutex.Unlock()
 		r.strand.Wake()
+		switch {
+		case n < smallBuffer:
+			into = small
+		case big == nil:
+			big = Buffers.Get().(*Buffer)
+			fallthrough
+		default:
+			into = big[:]
+		}
 	}
 }
 
