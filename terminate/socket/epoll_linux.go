@@ -23,7 +23,7 @@ type Group struct {
 // Start returns a running Group. The caller closes it.
 func Start() (*Group, error) {
 	g := &Group{}
-	g.workers.start()
+	g.workers.start(g.relieve)
 	for range runtime.GOMAXPROCS(0) {
 		p, err := newPoller()
 		if err != nil {
@@ -53,11 +53,13 @@ func (g *Group) next() *poller { return g.pollers[int(g.turn.Add(1))%len(g.polle
 // Its descriptor is itself polled by Go's poller, so that it waits like any goroutine: one that waited in epoll_wait
 // would hold a thread, and each wake-up would pass a processor from thread to thread.
 type poller struct {
-	file  *os.File
-	raw   syscall.RawConn
-	fd    int
-	ready []unix.EpollEvent
-	found int
+	file *os.File
+	raw  syscall.RawConn
+	fd   int
+
+	serving sync.Mutex // guards what follows
+	events  [batch]unix.EpollEvent
+	sockets [batch]*conn
 
 	mutex sync.Mutex // guards what follows
 	slots []slot
@@ -83,7 +85,7 @@ func newPoller() (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, ready: make([]unix.EpollEvent, batch)}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil, err
@@ -93,37 +95,50 @@ func newPoller() (*poller, error) {
 
 // run serves until the poller is closed.
 func (p *poller) run() {
-	var sockets [batch]*conn
-	for p.raw.Read(p.poll) == nil {
-		p.resolve(&sockets)
-		for i := range p.found {
-			if s := sockets[i]; s != nil {
-				s.happened(p.ready[i].Events)
-				sockets[i] = nil
-			}
-		}
+	for p.raw.Read(func(uintptr) bool { return p.serve() }) == nil {
 		runtime.Gosched() // what was woken comes first, and Go's own poller is looked at
 	}
 }
 
-// poll takes what has happened, and reports whether anything has.
-func (p *poller) poll(uintptr) bool {
-	n, err := epollNow(p.fd, p.ready)
-	if err != 0 {
-		n = 0
-	}
-	p.found = n
-	return n > 0
+// serve sees to what has happened, and reports whether anything has.
+func (p *poller) serve() bool {
+	p.serving.Lock()
+	defer p.serving.Unlock()
+	return p.dispatch()
 }
 
-// resolve finds the sockets that events are for, all under one lock.
-func (p *poller) resolve(sockets *[batch]*conn) {
+// dispatch is serve, with the lock held.
+func (p *poller) dispatch() bool {
+	n, err := epollNow(p.fd, p.events[:])
+	if err != 0 || n == 0 {
+		return false
+	}
+	p.resolve(n)
+	for i, s := range p.sockets[:n] {
+		if s != nil {
+			s.happened(p.events[i].Events)
+			p.sockets[i] = nil
+		}
+	}
+	return true
+}
+
+// relieve serves one of the pollers, unless it is being served, for a goroutine that has been busy for long: where all
+// processors are, Go looks at its own poller every 10 ms only.
+func (g *Group) relieve() {
+	if p := g.next(); p.serving.TryLock() {
+		defer p.serving.Unlock()
+		p.dispatch()
+	}
+}
+
+// resolve finds the sockets that n events are for, all under one lock.
+func (p *poller) resolve(n int) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	for i := range p.found {
-		event := &p.ready[i]
+	for i, event := range p.events[:n] {
 		if at := p.slots[event.Fd]; at.generation == uint32(event.Pad) {
-			sockets[i] = at.socket
+			p.sockets[i] = at.socket
 		}
 	}
 }

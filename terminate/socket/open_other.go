@@ -14,7 +14,7 @@ type Group struct{ workers workers }
 // Start returns a running Group. The caller closes it.
 func Start() (*Group, error) {
 	g := &Group{}
-	g.workers.start()
+	g.workers.start(func() {})
 	return g, nil
 }
 

@@ -3,6 +3,7 @@ package socket
 import (
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -94,9 +95,12 @@ func (s *Strand) Rest() {
 	}
 }
 
+// fairTurns is how many steps a strand in bulk makes, some 50 microseconds each, before it lets others come first.
+const fairTurns = 16
+
 // run steps until the strand rests or is over. alone says whether this goroutine is for the strand only.
 func (s *Strand) run(alone bool) {
-	for {
+	for turn := 1; ; turn++ {
 		switch s.step(alone) {
 		case Pause:
 			if s.rest() {
@@ -106,6 +110,10 @@ func (s *Strand) run(alone bool) {
 			if !alone {
 				s.workers.run(s)
 				return
+			}
+			if turn%fairTurns == 0 {
+				s.workers.relieve()
+				runtime.Gosched()
 			}
 		case Done:
 			s.end()

@@ -16,22 +16,6 @@ import (
 // take, and where one takes longer than 20 microseconds, as a connect over loopback does, the scheduler takes away its
 // processor and gives it back for several times the price. A signal does not interrupt what does not wait.
 
-// receive reads what a socket has. p is not empty.
-func receive(fd int, p []byte) (int, syscall.Errno) {
-	n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	return int(n), err
-}
-
-// transmit writes what a socket takes. p is not empty. more says that another write follows.
-func transmit(fd int, p []byte, more bool) (int, syscall.Errno) {
-	flags := uintptr(unix.MSG_NOSIGNAL)
-	if more {
-		flags |= unix.MSG_MORE
-	}
-	n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
-	return int(n), err
-}
-
 // newSocket makes a TCP socket.
 func newSocket(family int) (int, syscall.Errno) {
 	fd, _, err := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

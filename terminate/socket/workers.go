@@ -11,10 +11,13 @@ type workers struct {
 	group sync.WaitGroup
 	next  chan *Strand // to those that wait
 	idle  chan struct{}
+	// relieve serves a poller for a worker that has been busy for long.
+	relieve func()
 }
 
 // start makes as many workers stay as can be of use at once without waiting, and some for those that wait.
-func (w *workers) start() {
+func (w *workers) start(relieve func()) {
+	w.relieve = relieve
 	w.next = make(chan *Strand)
 	w.idle = make(chan struct{}, 8*runtime.GOMAXPROCS(0))
 }
