@@ -2,6 +2,7 @@ package terminate
 
 import (
 	"crypto/tls"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -60,7 +61,7 @@ func (c *connection) log(reason Reason, err error) {
 	if c.server.Access == nil {
 		return
 	}
-	e := c.server.Access.Info().Str("conn", c.hexID()).Stringer("client", c.client.RemoteAddr()).Str("listener", c.listener.Name)
+	e := c.server.Access.Info().Hex("conn", c.id[:]).Stringer("client", c.client.RemoteAddr()).Str("listener", c.listener.Name)
 	if c.name != "" {
 		e.Str("name", c.name)
 	}
@@ -69,7 +70,7 @@ func (c *connection) log(reason Reason, err error) {
 		e.Str("cert", c.source)
 	}
 	if c.route != nil {
-		e.Stringer("route", c.pattern)
+		e.Str("route", c.pattern.String())
 	}
 	c.logBackend(e)
 	c.logTimes(e)
@@ -89,7 +90,18 @@ func (c *connection) logSession(e *zerolog.Event) {
 		return
 	}
 	e.Str("alpn", state.NegotiatedProtocol).Str("tls_version", tls.VersionName(state.Version)).
-		Str("cipher", tls.CipherSuiteName(state.CipherSuite)).Stringer("group", state.CurveID).Bool("resumed", state.DidResume)
+		Str("cipher", cipherNames[state.CipherSuite]).Stringer("group", state.CurveID).Bool("resumed", state.DidResume)
+}
+
+// cipherNames has what tls.CipherSuiteName says, which makes a table of all suites for every answer.
+var cipherNames = nameCiphers()
+
+func nameCiphers() map[uint16]string {
+	names := map[uint16]string{}
+	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		names[suite.ID] = suite.Name
+	}
+	return names
 }
 
 func (c *connection) logBackend(e *zerolog.Event) {

@@ -15,6 +15,7 @@ type direction struct {
 	moved    int64  // bytes
 	at       phase
 	took     time.Time // when the receiver last took something
+	left     int       // what it had not taken then
 }
 
 // phase is how far a direction is.
@@ -29,7 +30,7 @@ const (
 // turn moves what is there, a buffer of it at most, and reports whether there may be more. What the receiving side has
 // not taken yet comes first: until then nothing more is read for it.
 func (d *direction) turn(buffer *socket.Buffer) (more bool) {
-	if d.at == over || !d.sent() || d.from.Queued() > mostQueued {
+	if d.at == over || !d.sent() || d.from.burdened() {
 		return false
 	}
 	if d.at == ending {
@@ -50,16 +51,33 @@ func (d *direction) turn(buffer *socket.Buffer) (more bool) {
 	return err == nil
 }
 
-// mostQueued bounds what may be queued for a side while more is read from it: a client can make crypto/tls answer, by
-// KeyUpdates between its data, and not take the answers. The other direction never queues as much.
-const mostQueued = 4 * socket.BufferSize
-
 // stalled is since when the receiver has taken nothing of what waits for it; zero: nothing waits.
 func (d *direction) stalled() time.Time {
-	if d.to.Queued() == 0 {
+	if d.at == over || d.to.Queued() == 0 {
 		return time.Time{}
 	}
 	return d.took
+}
+
+// takes reports whether the receiver has taken some of what waits for it since it was last seen to. The kernel tells of
+// room when there is much: a slow reader takes minutes for that, and is none that stands still.
+func (d *direction) takes() bool {
+	if d.stalled().IsZero() {
+		return false
+	}
+	left := d.to.Queued() + d.to.Unsent()
+	if left >= d.left {
+		return false
+	}
+	d.last, d.took, d.left = d.now, d.now, left
+	return true
+}
+
+// waits notes what the receiver takes from now on.
+func (d *direction) waits() {
+	if d.took = d.now; d.to.Queued() > 0 {
+		d.left = d.to.Queued() + d.to.Unsent()
+	}
 }
 
 // sent reports whether everything written has been sent.
@@ -74,14 +92,19 @@ func (d *direction) sent() bool {
 	}
 	left := d.to.Queued()
 	if left < before {
-		d.last, d.took = d.now, d.now
+		d.last = d.now
+		d.waits()
 	}
 	return left == 0
 }
 
+// mostReads bounds the records of a turn. A client may send its bytes one by one, with KeyUpdates between them, and each
+// costs as much as one that is full.
+const mostReads = 8
+
 // read fills a buffer with what is there.
 func (d *direction) read(p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
+	for reads := 0; reads < mostReads && n < len(p) && err == nil; reads++ {
 		var k int
 		k, err = d.from.Read(p[n:])
 		n += k
@@ -94,11 +117,12 @@ func (d *direction) write(p []byte, n int) bool {
 	if len(p) == 0 {
 		return true
 	}
-	d.last, d.took = d.now, d.now
+	d.last = d.now
 	if _, err := d.to.Write(p); err != nil {
 		d.breaks(err)
 		return false
 	}
+	d.waits()
 	d.moved += int64(n)
 	return true
 }
@@ -126,20 +150,23 @@ func (d *direction) endsCleanly() bool {
 }
 
 // passEnd tells the other side that nothing more comes. An error is the other direction's to find: the peer is gone, or
-// has all that it wanted.
+// has all that it wanted. From now on either direction has half the patience.
 func (d *direction) passEnd() {
-	d.at, d.last, d.took = ending, d.now, d.now
-	_ = d.to.sayEnd()
+	if err := d.to.sayEnd(); err != nil {
+		d.at = over
+		return
+	}
+	d.at, d.halved = ending, true
+	d.last, d.up.took, d.down.took = d.now, d.now, d.now
 	if d.sent() {
 		d.finish()
 	}
 }
 
-// finish sends the FIN. Where the other direction is over, too, closing the socket does, see settle.
+// finish sends the FIN.
 func (d *direction) finish() {
-	if d.at, d.last = over, d.now; d.up.at != over || d.down.at != over {
-		_ = d.to.shutdown()
-	}
+	_ = d.to.shutdown()
+	d.at, d.last = over, d.now
 }
 
 // abortReason says why a stream that did not end cleanly ended.

@@ -1,6 +1,7 @@
 package terminate
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"slices"
@@ -73,8 +74,8 @@ func (p policy) unwrapSession(identity []byte, state tls.ConnectionState) (*tls.
 	if err != nil || session == nil {
 		return nil, nil
 	}
-	want := string(p.binding(state))
-	if !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return string(extra) == want }) {
+	want := p.binding(state)
+	if !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return bytes.Equal(extra, want) }) {
 		return nil, nil
 	}
 	return session, nil

@@ -14,11 +14,12 @@ type splice struct {
 	client, backend *stream
 	up, down        direction
 	idle            time.Duration // how long nothing may move
-	half            time.Duration // the same once one direction is over, and how long a closing side may take
+	half            time.Duration // the same once the end of one direction was passed on, and how long a closing side may take
 	resetTruncated  bool          // a client's FIN without a close_notify resets the backend
 
 	now      time.Time // of this step
 	last     time.Time // when bytes last moved
+	halved   bool      // the end of one direction was passed on
 	gaveBack time.Time // the same, when the session's memory was given back
 	reason   Reason    // why it is aborted; empty: it is not
 	cause    error
@@ -83,6 +84,10 @@ func (s *splice) expect() {
 		s.strand.SetDeadline(s.quiet(until))
 		return
 	}
+	if s.up.takes() || s.down.takes() {
+		s.strand.SetDeadline(s.now.Add(s.most()))
+		return
+	}
 	s.fail(s.stallReason(), errIdle)
 	s.settling = true
 }
@@ -119,10 +124,10 @@ func earliest(times ...time.Time) (first time.Time) {
 
 // most is how long nothing may move.
 func (s *splice) most() time.Duration {
-	if s.up.at == flowing && s.down.at == flowing {
-		return s.idle
+	if s.halved {
+		return s.half
 	}
-	return s.half
+	return s.idle
 }
 
 // stallReason says who is to blame for a splice that stands still. A side may be gone, which can't be seen while the

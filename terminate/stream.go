@@ -3,6 +3,8 @@ package terminate
 import (
 	"crypto/tls"
 	"time"
+
+	"hellogate/terminate/socket"
 )
 
 // stream is one side of a splice: a transport, the client's with a TLS session on it.
@@ -45,6 +47,19 @@ func (s *stream) Write(p []byte) (n int, err error) {
 		n += k
 	}
 	return n, err
+}
+
+// mostQueued bounds what may be queued for a side while more is read from it: a client can make crypto/tls answer, by
+// KeyUpdates between its data, and not take the answers. The other direction never queues as much.
+const mostQueued = 4 * socket.BufferSize
+
+// burdened reports whether too much is queued for the side to read more from it.
+func (s *stream) burdened() bool {
+	if s.Queued() <= mostQueued {
+		return false
+	}
+	_ = s.Flush() // an error is a read's to find, too
+	return s.Queued() > mostQueued
 }
 
 // sayEnd says that nothing more comes, where there is TLS to say it; the FIN comes when all has been sent.
@@ -94,9 +109,6 @@ func (s *stream) settle(now time.Time, within time.Duration, orderly bool) (look
 	case left == 0:
 		s.Abort()
 	case c.until.IsZero() || left < c.left:
-		if orderly && !s.ending && s.Queued() == 0 {
-			_ = s.shutdown()
-		}
 		c.left, c.until = left, now.Add(within)
 		fallthrough
 	case now.Before(c.until):

@@ -8,6 +8,7 @@ import (
 
 	"hellogate/control"
 	"hellogate/terminate"
+	"hellogate/terminate/socket"
 )
 
 // A connection takes two descriptors, the client's and the server's. Kept for all else are those of the log, the
@@ -19,7 +20,7 @@ const (
 
 func (i *Instance) openListeners() error {
 	// A multipath socket is of no use here, and costs more.
-	var open net.ListenConfig
+	open := net.ListenConfig{Control: socket.Control}
 	open.SetMultipathTCP(false)
 	for index, settings := range i.config.Listeners {
 		listener, err := open.Listen(context.Background(), "tcp", settings.Address)

@@ -14,6 +14,10 @@ const queueBytes = 4 << 20
 // pauseAfterError keeps a sink that refuses every write (a full disk) from taking a CPU.
 const pauseAfterError = 100 * time.Millisecond
 
+// gatherTime is how long lines gather after some were written: a busy process would otherwise write, and wake the writer,
+// for every line.
+const gatherTime = 10 * time.Millisecond
+
 // queue collects lines and has one goroutine write them, many at a time. Write never waits for the sink.
 type queue struct {
 	sink    io.Writer
@@ -71,6 +75,9 @@ func (q *queue) run(report func(uint64)) {
 		if lost := q.dropped.Load(); lost > reported && !closed {
 			report(lost - reported)
 			reported = lost
+		}
+		if !closed {
+			time.Sleep(gatherTime)
 		}
 	}
 }

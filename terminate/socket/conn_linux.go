@@ -34,7 +34,7 @@ type conn struct {
 const (
 	readable uint32 = 1 << iota
 	writable
-	hungUp // the peer has ended its stream: a read goes on until it has found the end
+	hungUp // the peer has ended its stream, or sent urgent data, at which a read stops short: reads go on until they find nothing
 	lost   // the connection may be over, by a reset
 )
 
@@ -47,7 +47,7 @@ func (c *conn) happened(events uint32) {
 	if events&unix.EPOLLOUT != 0 {
 		ready |= writable
 	}
-	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0 {
 		ready |= readable | writable | hungUp
 	}
 	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
@@ -72,6 +72,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	case err != 0:
 		return 0, os.NewSyscallError("read", err)
 	case n == 0:
+		c.ready.Or(hungUp) // asked again, the kernel says so again
 		return 0, io.EOF
 	case n == len(p):
 		c.ready.Or(readable)
@@ -121,7 +122,7 @@ func (c *conn) send(p []byte) (int, error) {
 	case err == syscall.EAGAIN:
 		return 0, c.watchOut()
 	case err != 0:
-		c.ready.Or(lost)
+		c.ready.Or(lost | writable) // asked again, the kernel says so again
 		return 0, os.NewSyscallError("write", err)
 	case n < len(p):
 		return n, c.watchOut()

@@ -46,7 +46,7 @@ func (g *Group) Close() {
 }
 
 // next is the poller for the next connection.
-func (g *Group) next() *poller { return g.pollers[int(g.turn.Add(1))%len(g.pollers)] }
+func (g *Group) next() *poller { return g.pollers[g.turn.Add(1)%uint32(len(g.pollers))] }
 
 // poller tells sockets when they are ready, and runs their strands where that takes a moment only.
 //
@@ -95,7 +95,8 @@ func newPoller() (*poller, error) {
 
 // run serves until the poller is closed.
 func (p *poller) run() {
-	for p.raw.Read(func(uintptr) bool { return p.serve() }) == nil {
+	serve := func(uintptr) bool { return p.serve() }
+	for p.raw.Read(serve) == nil {
 		runtime.Gosched() // what was woken comes first, and Go's own poller is looked at
 	}
 }
@@ -173,7 +174,7 @@ func (p *poller) change(c *conn, events uint32) error {
 }
 
 func (p *poller) control(operation int, c *conn, events uint32) error {
-	event := unix.EpollEvent{Events: events | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(c.slot), Pad: int32(c.generation)}
+	event := unix.EpollEvent{Events: events | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET, Fd: int32(c.slot), Pad: int32(c.generation)}
 	return systemError("epoll_ctl", epollControl(p.fd, operation, c.fd, &event))
 }
 

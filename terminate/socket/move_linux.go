@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// See syscall_linux.go for why these are raw.
+
 // receive reads what a socket has. p is not empty.
 func receive(fd int, p []byte) (int, syscall.Errno) {
 	n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))

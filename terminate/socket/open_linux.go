@@ -3,10 +3,13 @@
 package socket
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,11 +36,12 @@ func (g *Group) Listen(l net.Listener) (*Listener, error) {
 		return nil, err
 	}
 	if bound := tcp.Addr().(*net.TCPAddr).AddrPort(); !bound.Addr().IsUnspecified() {
-		listener.local = netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
+		listener.local = unmapped(bound)
+	}
+	if err := Control("", "", raw); err != nil {
+		return nil, err
 	}
 	err = raw.Control(func(fd uintptr) {
-		setNoDelay(int(fd)) // its connections inherit what it has
-		setKeepAlive(int(fd))
 		listener.conn = &conn{fd: int(fd), poller: g.next(), strand: &listener.strand}
 	})
 	if err != nil {
@@ -51,7 +55,7 @@ func (l *Listener) Accept() (Conn, error) {
 	if l.conn == nil {
 		return acceptAny(l.Listener)
 	}
-	for {
+	for !l.strand.IsCut() {
 		accepted, err := accept(l.conn.fd)
 		switch err {
 		case nil:
@@ -65,6 +69,7 @@ func (l *Listener) Accept() (Conn, error) {
 			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.NewSyscallError("accept4", err)}
 		}
 	}
+	return nil, net.ErrClosed
 }
 
 // End makes Accept fail with net.ErrClosed. The listener itself must be open until Accept has returned; what can't be
@@ -108,6 +113,15 @@ const (
 	keepAlive      = 15
 	keepAliveCount = 9
 )
+
+// Control sets what a listener's connections inherit, as net.ListenConfig's: those that come about before anyone accepts
+// have it, too.
+func Control(_, _ string, listener syscall.RawConn) error {
+	return listener.Control(func(fd uintptr) {
+		setNoDelay(int(fd))
+		setKeepAlive(int(fd))
+	})
+}
 
 // Neither of these can fail on a TCP socket.
 
@@ -165,17 +179,31 @@ func share(end time.Time, n int) time.Time {
 	return now.Add(end.Sub(now) / time.Duration(n))
 }
 
-// dial connects to one address.
+// dialTries is how often a connection is tried that came about with itself.
+const dialTries = 3
+
+// dial connects to one address. A port of this machine that nobody listens on may be the one that the kernel picks for
+// our own end: the socket is then connected to itself, and a client would be sent its own bytes.
 func (p *poller) dial(strand *Strand, target netip.AddrPort, end time.Time) (*conn, error) {
-	c, err := p.connect(strand, target)
-	if err == nil {
-		if err = c.connected(end); err == nil {
-			return c, nil
+	err := error(unix.ECONNREFUSED)
+	for range dialTries {
+		var c *conn
+		if c, err = p.connect(strand, target); err == nil {
+			if err = c.connected(end); err == nil && localName(c.fd) != unmapped(target) {
+				return c, nil
+			}
+			_ = c.Close()
 		}
-		_ = c.Close()
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) { // no port was free, for a moment
+			break
+		}
+		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(target), Err: err}
 }
+
+// unmapped is the address in the form that the kernel's are taken in.
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // connect begins to connect.
 func (p *poller) connect(strand *Strand, target netip.AddrPort) (*conn, error) {
@@ -217,7 +245,7 @@ func (c *conn) connected(end time.Time) error {
 	for {
 		if c.ready.Load()&(writable|hungUp) != 0 {
 			if code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
-				return os.NewSyscallError("connect", cmpError(err, unix.Errno(code)))
+				return os.NewSyscallError("connect", cmp.Or(err, error(unix.Errno(code))))
 			}
 			if c.established() {
 				return nil
@@ -227,13 +255,6 @@ func (c *conn) connected(end time.Time) error {
 			return err
 		}
 	}
-}
-
-func cmpError(err error, code unix.Errno) error {
-	if err != nil {
-		return err
-	}
-	return code
 }
 
 // resolve returns the addresses that a name stands for, or the one that address is.

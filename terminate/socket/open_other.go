@@ -5,6 +5,7 @@ package socket
 import (
 	"context"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +21,9 @@ func Start() (*Group, error) {
 
 // Close ends the group, when the last of its strands is over.
 func (g *Group) Close() { g.workers.close() }
+
+// Control does nothing: Go sets its options on every connection.
+func Control(_, _ string, _ syscall.RawConn) error { return nil }
 
 // Listener accepts connections that never block.
 type Listener struct{ net.Listener }

@@ -52,6 +52,8 @@ func (r *relay) Read(p []byte) (int, error) {
 		return n, nil
 	case r.readErr != nil:
 		return 0, r.readErr
+	case r.closed:
+		return 0, net.ErrClosed
 	case !r.reading:
 		r.ask()
 	}

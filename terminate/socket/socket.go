@@ -79,9 +79,15 @@ func (q *queue) size() int {
 	return len(*q.bytes) - q.sent
 }
 
+// add queues p. What is gone makes room first: a peer that reads just fast enough to leave something would otherwise have
+// the queue grow by all that it ever got.
 func (q *queue) add(p []byte) {
 	if q.bytes == nil {
 		q.bytes = queues.Get().(*[]byte)
+	}
+	if q.sent > 0 && cap(*q.bytes)-len(*q.bytes) < len(p) {
+		*q.bytes = append((*q.bytes)[:0], q.rest()...)
+		q.sent = 0
 	}
 	*q.bytes = append(*q.bytes, p...)
 }
@@ -95,11 +101,11 @@ func (q *queue) took(n int) {
 	}
 }
 
-// drop gives the memory back.
+// drop gives the memory back. What grew beyond the usual is not kept for others.
 func (q *queue) drop() {
-	if q.bytes != nil {
+	if q.bytes != nil && cap(*q.bytes) <= 2*BufferSize {
 		*q.bytes = (*q.bytes)[:0]
 		queues.Put(q.bytes)
-		q.bytes, q.sent = nil, 0
 	}
+	q.bytes, q.sent = nil, 0
 }

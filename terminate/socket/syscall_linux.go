@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// None of these calls ever waits, so they need not tell Go's scheduler that they might. That costs more than some of them
-// take, and where one takes longer than 20 microseconds, as a connect over loopback does, the scheduler takes away its
-// processor and gives it back for several times the price. A signal does not interrupt what does not wait.
+// None of the calls here and in move_linux.go ever waits, so they need not tell Go's scheduler that they might. That costs
+// more than some of them take, and where one takes longer than 20 microseconds, as a connect over loopback does, the
+// scheduler takes away its processor and gives it back for several times the price. A signal does not interrupt what does
+// not wait.
 
 // newSocket makes a TCP socket.
 func newSocket(family int) (int, syscall.Errno) {
@@ -69,10 +70,11 @@ func connectNow(fd int, to netip.AddrPort) syscall.Errno {
 	return err
 }
 
-// localName is the address of a socket's own end, peerName that of the other; the zero value where it has none.
-
+// localName is the address of a socket's own end; the zero value where it has none.
 func localName(fd int) netip.AddrPort { return nameOf(unix.SYS_GETSOCKNAME, fd) }
-func peerName(fd int) netip.AddrPort  { return nameOf(unix.SYS_GETPEERNAME, fd) }
+
+// peerName is that of the other end.
+func peerName(fd int) netip.AddrPort { return nameOf(unix.SYS_GETPEERNAME, fd) }
 
 func nameOf(call uintptr, fd int) netip.AddrPort {
 	var name unix.RawSockaddrAny
