@@ -23,13 +23,19 @@ type backend struct {
 
 	mutex    sync.Mutex // guards the two below
 	listener net.Listener
-	open     map[*net.TCPConn]uint64 // the numbers of their attempts; 0: not known yet
+	open     map[*net.TCPConn]*served
 
 	running sync.WaitGroup
 }
 
+// served is what is known of a connection.
+type served struct {
+	number uint64 // of its attempt; 0: its order has not been read yet
+	lost   bool   // the backend was restarted
+}
+
 func newBackend(t *testing.T, w *world) *backend {
-	b := &backend{world: w, address: "127.0.0.1:0", open: map[*net.TCPConn]uint64{}}
+	b := &backend{world: w, address: "127.0.0.1:0", open: map[*net.TCPConn]*served{}}
 	if err := b.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +60,9 @@ func (b *backend) stop() {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	b.listener.Close()
-	for conn, number := range b.open {
-		b.world.killed.Store(number, true)
+	for conn, served := range b.open {
+		served.lost = true
+		b.world.killed.Store(served.number, true)
 		abortTCP(conn)
 	}
 }
@@ -87,7 +94,13 @@ func (b *backend) serve(conn *net.TCPConn) {
 func (b *backend) note(conn *net.TCPConn, number uint64) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	b.open[conn] = number
+	if b.open[conn] == nil {
+		b.open[conn] = &served{}
+	}
+	b.open[conn].number = number
+	if b.open[conn].lost { // before its order was read, of which a part may have come before
+		b.world.killed.Store(number, true)
+	}
 }
 
 // obey reads PROXY header and order, and does as told. A client may have gone before it has sent an order.
