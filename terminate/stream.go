@@ -51,7 +51,7 @@ func (s *stream) Write(p []byte) (n int, err error) {
 
 // mostQueued bounds what may be queued for a side while more is read from it: a client can make crypto/tls answer, by
 // KeyUpdates between its data, and not take the answers. The other direction never queues as much.
-const mostQueued = 4 * socket.BufferSize
+const mostQueued = 2 * socket.BufferSize
 
 // burdened reports whether too much is queued for the side to read more from it.
 func (s *stream) burdened() bool {

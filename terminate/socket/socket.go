@@ -54,8 +54,9 @@ func (nothingYet) Error() string   { return "nothing to read yet" }
 func (nothingYet) Timeout() bool   { return false }
 func (nothingYet) Temporary() bool { return true }
 
-// BufferSize was measured best for bulk: two TLS records.
-const BufferSize = 32 << 10
+// BufferSize is four TLS records. In bulk it costs 5 to 15 % less than two, and what is queued for a reader that stalls is
+// as large; eight cost another 5 % less.
+const BufferSize = 64 << 10
 
 // Buffer is for bytes on their way.
 type Buffer [BufferSize]byte
