@@ -30,7 +30,7 @@ const (
 // turn moves what is there, a buffer of it at most, and reports whether there may be more. What the receiving side has
 // not taken yet comes first: until then nothing more is read for it.
 func (d *direction) turn(buffer *socket.Buffer) (more bool) {
-	if d.at == over || !d.sent() || d.from.burdened() {
+	if d.at == over || !d.sent() || d.from.burdened() && !d.from.isBroken {
 		return false
 	}
 	if d.at == ending {

@@ -80,13 +80,13 @@ func (q *queue) size() int {
 	return len(*q.bytes) - q.sent
 }
 
-// add queues p. What is gone makes room first: a peer that reads just fast enough to leave something would otherwise have
-// the queue grow by all that it ever got.
+// add queues p. What is gone makes room first, once it is half of all: a peer that reads just fast enough to leave something
+// would otherwise have the queue grow by all that it ever got.
 func (q *queue) add(p []byte) {
 	if q.bytes == nil {
 		q.bytes = queues.Get().(*[]byte)
 	}
-	if q.sent > 0 && cap(*q.bytes)-len(*q.bytes) < len(p) {
+	if q.sent > len(*q.bytes)/2 && cap(*q.bytes)-len(*q.bytes) < len(p) {
 		*q.bytes = append((*q.bytes)[:0], q.rest()...)
 		q.sent = 0
 	}

@@ -1,0 +1,61 @@
+//go:build !noepoll
+
+package terminate
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A client's abort that a close_notify is told of crosses as a reset, too: nobody reads from the client then, since the
+// backend takes nothing.
+func TestResetToldToCloseNotify(t *testing.T) {
+	b := startServer(t, nil)
+	client, backend := b.pair()
+	_ = client.SetWriteDeadline(time.Now().Add(400 * time.Millisecond))
+	if n, err := client.Write(make([]byte, 64<<20)); err == nil {
+		t.Fatalf("%d bytes were taken: this test is in vain", n)
+	}
+	abort(t, tcp(client))
+	time.Sleep(50 * time.Millisecond)
+	if err := backend.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if _, err := io.Copy(io.Discard, backend); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the backend's stream ended with %v", err)
+	}
+	b.wantReason(ReasonClientReset)
+}
+
+// A side that is gone has nothing to take any more: what waited for it does not end the other direction, which still has
+// what it sent.
+func TestDeadReceiver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 2 s")
+	}
+	t.Parallel()
+	const idle = 400 * time.Millisecond
+	b := startTiny(t, func(o *Options) {
+		o.Limits.IdleTimeout = idle
+		setBuffer(t, o.Listeners[0].Listener.(*net.TCPListener), syscall.SO_SNDBUF, tinyBuffer)
+	})
+	client, backend := b.tinyPair()
+	data := filled(80_000) // more than the server takes at once, and less than its kernel holds besides
+	mustWrite(t, backend, data)
+	_ = client.SetWriteDeadline(time.Now().Add(idle / 2))
+	if n, err := client.Write(make([]byte, 64<<20)); err == nil { // which the backend does not read
+		t.Fatalf("%d bytes were taken: this test is in vain", n)
+	}
+	abort(t, backend)
+	began := time.Now()
+	wantRead(t, &slowly{client, 1 << 10, idle / 15, began.Add(4 * idle)}, data, syscall.ECONNRESET)
+	if took := time.Since(began); took < 3*idle {
+		t.Errorf("it took %v: this test is in vain", took)
+	}
+	b.wantReason(ReasonServerReset)
+}
