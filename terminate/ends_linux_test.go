@@ -32,6 +32,14 @@ func TestResetToldToCloseNotify(t *testing.T) {
 	b.wantReason(ReasonClientReset)
 }
 
+// slowConn is a connection that is read from slowly.
+type slowConn struct {
+	net.Conn
+	from slowly
+}
+
+func (s *slowConn) Read(p []byte) (int, error) { return s.from.Read(p) }
+
 // A side that is gone has nothing to take any more: what waited for it does not end the other direction, which still has
 // what it sent.
 func TestDeadReceiver(t *testing.T) {
@@ -39,22 +47,29 @@ func TestDeadReceiver(t *testing.T) {
 		t.Skip("takes 2 s")
 	}
 	t.Parallel()
-	const idle = 400 * time.Millisecond
+	const idle = 300 * time.Millisecond
 	b := startTiny(t, func(o *Options) {
 		o.Limits.IdleTimeout = idle
 		setBuffer(t, o.Listeners[0].Listener.(*net.TCPListener), syscall.SO_SNDBUF, tinyBuffer)
 	})
-	client, backend := b.tinyPair()
+	var slow *slowConn
+	client, backend := b.tinyPair(func(raw net.Conn) net.Conn {
+		slow = &slowConn{raw, slowly{Reader: raw, piece: 1 << 10, pause: 25 * time.Millisecond}}
+		return slow
+	})
 	data := filled(80_000) // more than the server takes at once, and less than its kernel holds besides
 	mustWrite(t, backend, data)
-	_ = client.SetWriteDeadline(time.Now().Add(idle / 2))
+	_ = client.SetWriteDeadline(time.Now().Add(idle / 3))
 	if n, err := client.Write(make([]byte, 64<<20)); err == nil { // which the backend does not read
 		t.Fatalf("%d bytes were taken: this test is in vain", n)
 	}
 	abort(t, backend)
+	const first = 10_000 // taken at once: the client has not stood still
+	wantRead(t, io.LimitReader(client, first), data[:first], nil)
 	began := time.Now()
-	wantRead(t, &slowly{client, 1 << 10, idle / 15, began.Add(4 * idle)}, data, syscall.ECONNRESET)
-	if took := time.Since(began); took < 3*idle {
+	slow.from.until = began.Add(5 * idle)
+	wantRead(t, client, data[first:], syscall.ECONNRESET)
+	if took := time.Since(began); took < 4*idle {
 		t.Errorf("it took %v: this test is in vain", took)
 	}
 	b.wantReason(ReasonServerReset)
