@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A client's abort that a close_notify is told of crosses as a reset, too: nobody reads from the client then, since the
@@ -40,6 +42,21 @@ type slowConn struct {
 
 func (s *slowConn) Read(p []byte) (int, error) { return s.from.Read(p) }
 
+// waitDelivered waits until the peer's kernel has all that was written.
+func waitDelivered(t *testing.T, conn *net.TCPConn) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for left := 1; left > 0; time.Sleep(time.Millisecond) {
+		_ = raw.Control(func(fd uintptr) { left, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A side that is gone has nothing to take any more: what waited for it does not end the other direction, which still has
 // what it sent.
 func TestDeadReceiver(t *testing.T) {
@@ -54,7 +71,7 @@ func TestDeadReceiver(t *testing.T) {
 	})
 	var slow *slowConn
 	client, backend := b.tinyPair(func(raw net.Conn) net.Conn {
-		slow = &slowConn{raw, slowly{Reader: raw, piece: 1 << 10, pause: 25 * time.Millisecond}}
+		slow = &slowConn{raw, slowly{Reader: raw, piece: 1 << 10, pause: 20 * time.Millisecond}}
 		return slow
 	})
 	data := filled(80_000) // more than the server takes at once, and less than its kernel holds besides
@@ -63,6 +80,7 @@ func TestDeadReceiver(t *testing.T) {
 	if n, err := client.Write(make([]byte, 64<<20)); err == nil { // which the backend does not read
 		t.Fatalf("%d bytes were taken: this test is in vain", n)
 	}
+	waitDelivered(t, backend) // a reset takes along what is still on its way
 	abort(t, backend)
 	const first = 10_000 // taken at once: the client has not stood still
 	wantRead(t, io.LimitReader(client, first), data[:first], nil)

@@ -176,7 +176,7 @@ func TestHalfCloseAfterPause(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 2 s")
 	}
-	const half = time.Second
+	const half = 700 * time.Millisecond
 	data := filled(16 << 20)
 	for _, test := range readers {
 		t.Run(test.name, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestSlowReaderAfterHalfClose(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 2 s")
 	}
-	const half = 400 * time.Millisecond
+	const half = 300 * time.Millisecond
 	data := filled(8 << 20)
 	for _, test := range readers {
 		t.Run(test.name, func(t *testing.T) {
