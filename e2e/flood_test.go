@@ -34,8 +34,14 @@ func TestFloodOfUnknownNames(t *testing.T) {
 			if slowest > 3*time.Second {
 				t.Error("a known name had to wait")
 			}
-			if grown := w.peakMemory() - before; grown > 64<<20 && !withRace {
-				t.Errorf("memory grew by %d MB", grown>>20)
+			most := int64(64 << 20)
+			if buildTags == "noepoll" { // where each connection has three goroutines
+				most = 96 << 20
+			}
+			grown := w.peakMemory() - before
+			t.Logf("memory grew by %d MB", grown>>20)
+			if grown > most && !withRace {
+				t.Errorf("more than %d MB", most>>20)
 			}
 		})
 	}

@@ -54,8 +54,9 @@ func (t *transport) end() error {
 
 // shutdown sends a FIN.
 func (t *transport) shutdown() error {
-	t.ending = true
-	return t.CloseWrite()
+	err := t.CloseWrite()
+	t.ending = err == nil
+	return err
 }
 
 // lingerBytes bounds what finish throws away.

@@ -63,7 +63,7 @@ func (b *burst) over(total uint64) bool {
 // mostGarbage percent, at the most. By default it looks when the heap has doubled: where little is live, that is every few
 // hundred handshakes, and takes a twentieth of their CPU time.
 const (
-	leastGarbage   = 32 << 20
+	leastGarbage   = 16 << 20
 	mostGarbage    = 400
 	defaultGarbage = 100
 )

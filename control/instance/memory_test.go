@@ -30,10 +30,10 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// The heap may grow by 32 MB before it is collected, by four times what is live at the most, and never by less than the
+// The heap may grow by 16 MB before it is collected, by four times what is live at the most, and never by less than the
 // default.
 func TestGarbagePercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 400, 4 << 20: 400, 16 << 20: 200, 32 << 20: 100, 500 << 20: 100} {
+	for live, want := range map[uint64]int{0: 400, 4 << 20: 400, 8 << 20: 200, 16 << 20: 100, 500 << 20: 100} {
 		if got := garbagePercent(live); got != want {
 			t.Errorf("%d MB live: %d %%, want %d", live>>20, got, want)
 		}
