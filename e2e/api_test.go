@@ -147,9 +147,15 @@ func (g *gate) breaker() string {
 // eventually waits until a condition holds.
 func (g *gate) eventually(what string, holds func() bool) {
 	g.t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+	g.within(patience, what, holds)
+}
+
+// within waits until a condition holds, for as long as was promised.
+func (g *gate) within(limit time.Duration, what string, holds func() bool) {
+	g.t.Helper()
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			g.t.Fatalf("after %v still not: %s", patience, what)
+			g.t.Fatalf("after %v still not: %s", limit, what)
 		}
 	}
 }

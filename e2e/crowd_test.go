@@ -59,7 +59,7 @@ func TestCrowdWakesTogether(t *testing.T) {
 		return
 	}
 	var now processStatus
-	g.eventually("its memory is given back", func() bool {
+	g.within(time.Minute, "its memory is given back", func() bool {
 		now = g.process()
 		return now.Resident < fresh.Resident+(idle.Resident-fresh.Resident)/2+32<<20
 	})
