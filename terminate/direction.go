@@ -59,18 +59,15 @@ func (d *direction) stalled() time.Time {
 	return d.took
 }
 
-// takes reports whether the receiver has taken some of what waits for it since it was last seen to. The kernel tells of
-// room when there is much: a slow reader takes minutes for that, and is none that stands still.
-func (d *direction) takes() bool {
+// takes notes whether the receiver has taken some of what waits for it since it was last seen to. The kernel tells of room
+// when there is much: a slow reader takes minutes for that, and is none that stands still.
+func (d *direction) takes() {
 	if d.stalled().IsZero() {
-		return false
+		return
 	}
-	left := d.to.Queued() + d.to.Unsent()
-	if left >= d.left {
-		return false
+	if left := d.to.Queued() + d.to.Unsent(); left < d.left {
+		d.last, d.took, d.left = d.now, d.now, left
 	}
-	d.last, d.took, d.left = d.now, d.now, left
-	return true
 }
 
 // waits notes what the receiver takes from now on.

@@ -79,17 +79,23 @@ func (s *splice) move() (more bool) {
 
 // expect sets how long the splice may be silent from now on, and fails it when it has been for too long.
 func (s *splice) expect() {
+	s.up.takes()
+	s.down.takes()
 	until := earliest(s.last, s.up.stalled(), s.down.stalled()).Add(s.most())
 	if s.now.Before(until) {
-		s.strand.SetDeadline(s.quiet(until))
-		return
-	}
-	if s.up.takes() || s.down.takes() {
-		s.strand.SetDeadline(s.now.Add(s.most()))
+		s.strand.SetDeadline(s.look(s.quiet(until)))
 		return
 	}
 	s.fail(s.stallReason(), errIdle)
 	s.settling = true
+}
+
+// look has the splice woken soon where something waits: how much its receiver has taken by then is not told otherwise.
+func (s *splice) look(until time.Time) time.Time {
+	if s.up.stalled().IsZero() && s.down.stalled().IsZero() {
+		return until
+	}
+	return earliest(until, s.now.Add(min(time.Second, s.most()/4)))
 }
 
 // quietAfter is how long nothing moves before a connection is taken for idle.
