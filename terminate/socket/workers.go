@@ -3,6 +3,7 @@ package socket
 import (
 	"runtime"
 	"sync"
+	"time"
 )
 
 // workers runs strands on goroutines that are kept for the next one: the stack of a fresh goroutine grows, and is copied,
@@ -31,17 +32,33 @@ func (w *workers) run(s *Strand) {
 	}
 }
 
-// work runs a strand, then others as they come, unless enough do so already.
+// keptFor is how long a worker waits for another strand.
+const keptFor = 5 * time.Second
+
+// work runs a strand, then others as they come, unless enough do so already or none come.
 func (w *workers) work(s *Strand) {
+	patience := time.NewTimer(keptFor)
+	defer patience.Stop()
 	for s != nil {
 		s.run(true)
 		select {
 		case w.idle <- struct{}{}:
-			s = <-w.next // nil when it is closed
+			patience.Reset(keptFor)
+			s = w.another(patience)
 			<-w.idle
 		default:
 			return
 		}
+	}
+}
+
+// another is the next strand; nil when none comes.
+func (w *workers) another(patience *time.Timer) *Strand {
+	select {
+	case s := <-w.next: // nil when it is closed
+		return s
+	case <-patience.C:
+		return nil
 	}
 }
 
