@@ -14,10 +14,13 @@ import (
 // maxDrain is how much of an unwanted body is read so that its connection can be used again.
 const maxDrain = 4 << 10
 
+// decodeFunc makes of a body what it says. Its error wraps ErrUnknown when that is a no.
+type decodeFunc func(contentType string, body []byte) (Answer, error)
+
 // read says what an answer means. held is the validator that was sent. The caller closes the body.
-func read(response *http.Response, held Validator) (*Bundle, error) {
+func read(response *http.Response, held Validator, decode decodeFunc) (*Bundle, error) {
 	if response.StatusCode == http.StatusOK {
-		return readBundle(response)
+		return readBundle(response, decode)
 	}
 	bundle, err := readStatus(response, held)
 	if response.ContentLength <= maxDrain {
@@ -35,7 +38,7 @@ func readStatus(response *http.Response, held Validator) (*Bundle, error) {
 	case code == http.StatusNoContent, code == http.StatusNotFound, code == http.StatusGone:
 		return nil, fmt.Errorf("%s: %w", status, ErrUnknown)
 	case code == http.StatusNotModified && held.ETag != "":
-		return notModified(response.Header, held), nil
+		return notModified(response.Header, held)
 	case code == http.StatusNotModified:
 		return nil, fail("%s to an unconditional request", status)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
@@ -52,12 +55,17 @@ func fail(format string, arguments ...any) *Failure {
 	return &Failure{Err: fmt.Errorf(format, arguments...)}
 }
 
-func notModified(header http.Header, held Validator) *Bundle {
+// notModified has a routing when the header names one. Without it the routing is what it was.
+func notModified(header http.Header, held Validator) (*Bundle, error) {
+	routing, err := routed(header, nil)
+	if err != nil {
+		return nil, &Failure{Err: err}
+	}
 	validator := validator(header)
 	if validator.IsZero() {
 		validator = held
 	}
-	return &Bundle{NotModified: true, Validator: validator, Freshness: freshness(header)}
+	return &Bundle{NotModified: true, Validator: validator, Freshness: freshness(header), Routing: routing}, nil
 }
 
 func busy(response *http.Response, status string) *Failure {
@@ -79,16 +87,23 @@ func target(response *http.Response) string {
 	return " to " + quote(where.Host, 80)
 }
 
-func readBundle(response *http.Response) (*Bundle, error) {
+func readBundle(response *http.Response, decode decodeFunc) (*Bundle, error) {
+	header := response.Header
 	body, err := readBody(response)
 	if err != nil {
 		return nil, &Failure{Err: err}
 	}
-	pairs, err := Decode(response.Header.Get("Content-Type"), body)
+	answer, err := decode(header.Get("Content-Type"), body)
+	if errors.Is(err, ErrUnknown) {
+		return nil, err
+	}
+	if err == nil {
+		answer.Routing, err = routed(header, answer.Routing)
+	}
 	if err != nil {
 		return nil, &Failure{Err: err}
 	}
-	return &Bundle{Pairs: pairs, Validator: validator(response.Header), Freshness: freshness(response.Header)}, nil
+	return &Bundle{Pairs: answer.Pairs, Routing: answer.Routing, Validator: validator(header), Freshness: freshness(header)}, nil
 }
 
 // readBody reads at most MaxBody bytes off the wire, and makes at most as many of them.

@@ -16,6 +16,8 @@ const (
 	MaxPairBytes = 64 << 10
 	// MaxBody is the size in bytes of a whole answer, after decompression.
 	MaxBody = 1 << 20
+	// MaxServers is the number of addresses in a Routing.
+	MaxServers = 16
 )
 
 // Bundle is what a store returns for a name.
@@ -30,6 +32,21 @@ type Bundle struct {
 	NotModified bool
 	// Store is the name of the store that answered, for people.
 	Store string
+	// Partial: the pairs were chosen for the client that asked. Clients that can't use them may get others.
+	Partial bool
+	// Stopgap: another store should have been asked first but could not be. Not to be used for longer than needed.
+	Stopgap bool
+	// Routing is where connections for the name are to go; nil: the store does not say, which with NotModified means that
+	// it is what it was.
+	Routing *Routing
+}
+
+// Routing is what a store may say of a name besides its certificate: one of the two is set.
+type Routing struct {
+	// Backend is the name of a configured backend.
+	Backend string
+	// Servers are addresses as host:port, at most MaxServers.
+	Servers []string
 }
 
 // Pair is a certificate chain and its private key, decoded but not checked.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,14 +110,14 @@ func TestDecodeJSON(t *testing.T) {
 		{"several", `{"x":1,"certificates":[` + a + `,` + b + `]}`, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			pairs, err := store.DecodeJSON([]byte(test.body))
+			answer, err := store.DecodeJSON([]byte(test.body))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(pairs) != test.pairs {
-				t.Errorf("%d pairs, want %d", len(pairs), test.pairs)
+			if len(answer.Pairs) != test.pairs || answer.Routing != nil {
+				t.Errorf("%d pairs, want %d; routing %v", len(answer.Pairs), test.pairs, answer.Routing)
 			}
-			for _, pair := range pairs {
+			for _, pair := range answer.Pairs {
 				if _, err := store.Check(pair, name, time.Now()); err != nil {
 					t.Error(err)
 				}
@@ -170,9 +171,9 @@ func TestDecodeJSONRefuses(t *testing.T) {
 		{"many pairs", `{"certificates":[` + body + strings.Repeat(","+body, 8) + `]}`, "more than 8 pairs"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			pairs, err := store.DecodeJSON([]byte(test.body))
+			answer, err := store.DecodeJSON([]byte(test.body))
 			if err == nil {
-				t.Fatalf("accepted %d pairs", len(pairs))
+				t.Fatalf("accepted %d pairs", len(answer.Pairs))
 			}
 			if !strings.Contains(err.Error(), test.want) || len(err.Error()) > 200 {
 				t.Errorf("error %q, want it to say %q", err, test.want)
@@ -203,9 +204,9 @@ func TestDecodeTellsThemApart(t *testing.T) {
 		{"json that says pem", "application/x-pem-file", issued.JSON(), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			pairs, err := store.Decode(test.contentType, test.body)
+			answer, err := store.Decode(test.contentType, test.body)
 			if (err == nil) != test.good {
-				t.Errorf("%d pairs, error %v", len(pairs), err)
+				t.Errorf("%d pairs, error %v", len(answer.Pairs), err)
 			}
 		})
 	}
@@ -222,12 +223,13 @@ func FuzzDecodePEM(f *testing.F) {
 }
 
 func FuzzDecodeJSON(f *testing.F) {
-	for _, seed := range seeds(f) {
+	for _, seed := range slices.Concat(seeds(f), routingSeeds(f)) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		pairs, err := store.DecodeJSON(body)
-		holds(t, pairs, err)
+		answer, err := store.DecodeJSON(body)
+		holds(t, answer.Pairs, err)
+		holdsRouting(t, answer.Routing)
 		if err == nil && !json.Valid(body) {
 			t.Error("accepted what is no JSON")
 		}

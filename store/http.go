@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +16,15 @@ const (
 	FormPath = "path"
 	// FormCaddy asks as Caddy's tls.get_certificate.http does: GET {url}?server_name={name}&...
 	FormCaddy = "caddy"
+	// FormPeterSSLers asks as lua-resty-peter_sslers does: GET {url}/domain/{name}/config.json?openresty=1, where the url is
+	// that of the server's admin prefix.
+	FormPeterSSLers = "peter_sslers"
+)
+
+const (
+	defaultTimeout         = 2 * time.Second
+	defaultAutocertTimeout = time.Minute
+	defaultFetches         = 64
 )
 
 // HTTPOptions configure an HTTP store. Only URL is needed.
@@ -29,11 +34,14 @@ type HTTPOptions struct {
 	// URL is https://host:port/path, http:// likewise, or unix:///path/to.sock, with ":/prefix" behind it for a path.
 	// Its query is kept. It must not hold a password.
 	URL string
-	// Form is FormPath (also when empty) or FormCaddy.
+	// Form is FormPath (also when empty), FormCaddy or FormPeterSSLers.
 	Form string
 	// Token is sent as a bearer token, or the content of TokenFile without trailing white space, which is read again
 	// when the file changes. At most one of them may be set.
 	Token, TokenFile string
+	// Username and the content of PasswordFile, without the line end, are sent with HTTP's basic authentication instead of
+	// a token. The file is read again when it changes.
+	Username, PasswordFile string
 	// CAFile holds the roots in PEM that the store's certificate must verify to, instead of the system's.
 	CAFile string
 	// CertFile and KeyFile are our client certificate; they are read again when they change.
@@ -42,21 +50,31 @@ type HTTPOptions struct {
 	InsecureSkipVerify bool
 	// Plaintext allows http:// to more than loopback.
 	Plaintext bool
-	// Timeout bounds a whole fetch: the wait for a connection, the answer and its body; 0: 2 s.
+	// Timeout bounds a whole request: the wait for a connection, the answer and its body; 0: 2 s.
 	Timeout time.Duration
 	// Fetches bounds the connections to the store; 0: 64.
 	Fetches int
+	// Autocert, with FormPeterSSLers, asks the server to order a certificate for a name that it does not know. At most a
+	// quarter of Fetches are ordered at once; a fetch that comes upon more fails.
+	Autocert bool
+	// AutocertTimeout bounds an order, which takes as long as the certificate authority does; 0: 1 min. No handshake waits
+	// that long: what is ordered is there for the next one.
+	AutocertTimeout time.Duration
 }
 
 // HTTP is a store that is asked over HTTP/1.1. It uses no proxy and follows no redirect: the token goes to the host that
 // was configured and nowhere else.
 type HTTP struct {
-	name      string
-	address   address
-	form      string
-	token     func() (string, error)
-	timeout   time.Duration
-	transport *http.Transport
+	name        string
+	address     address
+	form        string
+	credentials func() (credentials, error)
+	timeout     time.Duration
+	transport   *http.Transport
+
+	// autocerts holds the orders under way; nil: none is ever made.
+	autocerts       chan struct{}
+	autocertTimeout time.Duration
 }
 
 // NewHTTP checks options, reads the files that they name and returns the store. It makes no connection. Close it.
@@ -65,56 +83,70 @@ func NewHTTP(options HTTPOptions) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := &HTTP{name: options.Name, address: where, form: options.Form, timeout: options.Timeout}
-	if store.name == "" {
-		store.name = where.shown
+	options = options.withDefaults(where)
+	store := &HTTP{
+		name:            options.Name,
+		address:         where,
+		form:            options.Form,
+		timeout:         options.Timeout,
+		autocertTimeout: options.AutocertTimeout,
 	}
-	if store.timeout <= 0 {
-		store.timeout = 2 * time.Second
-	}
-	switch store.form {
-	case "":
-		store.form = FormPath
-	case FormPath, FormCaddy:
-	default:
-		return nil, fmt.Errorf("store %s: form %q: %s or %s expected", store.name, store.form, FormPath, FormCaddy)
-	}
-	if store.token, err = options.token(); err != nil {
+	if err := options.checkForm(); err != nil {
 		return nil, fmt.Errorf("store %s: %w", store.name, err)
 	}
-	if store.transport, err = options.transport(where.socket, store.timeout); err != nil {
+	if store.credentials, err = options.credentials(); err != nil {
 		return nil, fmt.Errorf("store %s: %w", store.name, err)
+	}
+	if store.transport, err = options.transport(where.socket); err != nil {
+		return nil, fmt.Errorf("store %s: %w", store.name, err)
+	}
+	if options.Autocert {
+		store.autocerts = make(chan struct{}, max(1, options.Fetches/4))
 	}
 	return store, nil
 }
 
-func (o HTTPOptions) token() (func() (string, error), error) {
-	switch {
-	case o.Token != "" && o.TokenFile != "":
-		return nil, errors.New("both a token and a token file")
-	case o.TokenFile != "":
-		file := tokenFile(o.TokenFile)
-		_, err := file.get()
-		return file.get, err
-	case o.Token != "":
-		return func() (string, error) { return o.Token, nil }, checkToken(o.Token)
+func (o HTTPOptions) withDefaults(where address) HTTPOptions {
+	if o.Name == "" {
+		o.Name = where.shown
 	}
-	return func() (string, error) { return "", nil }, nil
+	if o.Form == "" {
+		o.Form = FormPath
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.AutocertTimeout <= 0 {
+		o.AutocertTimeout = defaultAutocertTimeout
+	}
+	if o.Fetches <= 0 {
+		o.Fetches = defaultFetches
+	}
+	return o
+}
+
+func (o HTTPOptions) checkForm() error {
+	switch o.Form {
+	case FormPath, FormCaddy:
+		if o.Autocert {
+			return fmt.Errorf("autocert with form %s: only form %s has it", o.Form, FormPeterSSLers)
+		}
+	case FormPeterSSLers:
+	default:
+		return fmt.Errorf("form %q: %s, %s or %s expected", o.Form, FormPath, FormCaddy, FormPeterSSLers)
+	}
+	return nil
 }
 
 // transport speaks HTTP/1.1 alone: there a fetch that gets no answer closes its connection, so that none that is dead
 // is kept, and the pool is bounded by what it says.
-func (o HTTPOptions) transport(socket string, timeout time.Duration) (*http.Transport, error) {
+func (o HTTPOptions) transport(socket string) (*http.Transport, error) {
 	config, err := o.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
-	fetches := o.Fetches
-	if fetches <= 0 {
-		fetches = 64
-	}
 	// A dial may outlive the fetch that began it, for the next one's sake; this ends it.
-	timeout += time.Second
+	timeout := o.Timeout + time.Second
 	dialer := &net.Dialer{Timeout: timeout}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -129,9 +161,9 @@ func (o HTTPOptions) transport(socket string, timeout time.Duration) (*http.Tran
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    timeout,
 		DisableCompression:     true,
-		MaxConnsPerHost:        fetches,
-		MaxIdleConns:           fetches,
-		MaxIdleConnsPerHost:    fetches,
+		MaxConnsPerHost:        o.Fetches,
+		MaxIdleConns:           o.Fetches,
+		MaxIdleConnsPerHost:    o.Fetches,
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}, nil
@@ -143,13 +175,15 @@ func (s *HTTP) Name() string { return s.name }
 // Close closes the idle connections. Fetches under way go on.
 func (s *HTTP) Close() { s.transport.CloseIdleConnections() }
 
-// Fetch asks for request.Name once. A fetch that ran into the store's own timeout wraps context.DeadlineExceeded too.
+// Fetch asks for request.Name once, and once more where that orders a certificate. A fetch that ran into the store's own
+// timeout wraps context.DeadlineExceeded too.
 func (s *HTTP) Fetch(ctx context.Context, request Request) (*Bundle, error) {
 	bundle, err := s.fetch(ctx, request)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: get %q: %w", s.name, request.Name, err)
 	}
 	bundle.Store = s.name
+	bundle.Partial = s.form == FormCaddy
 	return bundle, nil
 }
 
@@ -157,136 +191,48 @@ func (s *HTTP) fetch(ctx context.Context, request Request) (*Bundle, error) {
 	if err := checkName(request.Name); err != nil {
 		return nil, &Failure{Err: err, Exempt: true}
 	}
-	token, err := s.token()
+	credentials, err := s.credentials()
 	if err != nil {
 		return nil, &Failure{Err: err, Exempt: true}
 	}
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	var connection connection
-	message, err := s.message(httptrace.WithClientTrace(limited, connection.trace()), request, token)
-	if err != nil {
-		return nil, &Failure{Err: err, Exempt: true}
-	}
-	// The transport and not a Client: it knows of no redirects, cookies or referers.
-	response, err := s.transport.RoundTrip(message)
-	if err != nil {
-		return nil, s.unanswered(ctx, err, &connection, token)
-	}
-	defer response.Body.Close()
-	bundle, err := read(response, request.Validator)
-	if outOfTime(err) {
-		return nil, s.late(ctx, "the body was not complete")
+	bundle, err := s.query(ctx, request, credentials)
+	if s.autocerts != nil && errors.Is(err, ErrUnknown) {
+		return s.autocert(ctx, request.Name, credentials)
 	}
 	return bundle, err
 }
 
-// message makes the request. The name is the last element of the path, or a value in the query, and escaped as such.
-func (s *HTTP) message(ctx context.Context, request Request, token string) (*http.Request, error) {
-	where := *s.address.base
-	if s.form == FormCaddy {
-		where.RawQuery = caddyQuery(where.Query(), request)
-	} else {
-		where = *where.JoinPath(request.Name)
-	}
-	message, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
+// query asks for a name.
+func (s *HTTP) query(ctx context.Context, request Request, credentials credentials) (*Bundle, error) {
+	message, err := newMessage(http.MethodGet, s.where(request), "")
 	if err != nil {
-		return nil, errors.New("the request could not be made of the store's url")
+		return nil, err
 	}
-	message.Header.Set("User-Agent", "hellogate")
-	message.Header.Set("Accept-Encoding", "identity")
-	if token != "" {
-		message.Header.Set("Authorization", "Bearer "+token)
+	held := request.Validator
+	if request.From != "" && request.From != s.name {
+		held = Validator{}
 	}
-	if request.Validator.ETag != "" {
-		message.Header.Set("If-None-Match", request.Validator.ETag)
+	if held.ETag != "" {
+		message.Header.Set("If-None-Match", held.ETag)
 	}
-	return message, nil
+	decode := Decode
+	if s.form == FormPeterSSLers {
+		decode = decodeDomain
+	}
+	exchange := s.exchange(s.timeout, credentials)
+	return exchange.do(ctx, message, func(response *http.Response) (*Bundle, error) { return read(response, held, decode) })
 }
 
-// caddyQuery adds to query what Caddy sends of a hello: numbers in lower-case hexadecimal, without 0x or padding.
-func caddyQuery(query url.Values, request Request) string {
-	query.Set("server_name", request.Name)
-	query.Set("signature_schemes", hexList(request.SignatureSchemes))
-	query.Set("cipher_suites", hexList(request.CipherSuites))
-	if request.LocalAddr.IsValid() {
-		query.Set("local_ip", request.LocalAddr.Unmap().String())
+// where is the URL of a request. The name is an element of its path, or a value in its query, and escaped as such.
+func (s *HTTP) where(request Request) *url.URL {
+	base := s.address.base
+	switch s.form {
+	case FormCaddy:
+		where := *base
+		where.RawQuery = caddyQuery(where.Query(), request)
+		return &where
+	case FormPeterSSLers:
+		return peterSSLersURL(base, "domain", request.Name, "config.json")
 	}
-	return query.Encode()
-}
-
-func hexList[T ~uint16](numbers []T) string {
-	texts := make([]string, len(numbers))
-	for i, number := range numbers {
-		texts[i] = strconv.FormatUint(uint64(number), 16)
-	}
-	return strings.Join(texts, ",")
-}
-
-// connection is what became of a request's connection. Dials outlive the request that began them, hence the atomics.
-type connection struct{ begun, made atomic.Bool }
-
-func (c *connection) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		// The transport tries again when the store had closed the connection that was taken from the pool.
-		GetConn:      func(string) { c.made.Store(false) },
-		DNSStart:     func(httptrace.DNSStartInfo) { c.begun.Store(true) },
-		ConnectStart: func(string, string) { c.begun.Store(true) },
-		GotConn:      func(httptrace.GotConnInfo) { c.made.Store(true) },
-	}
-}
-
-// unanswered says why there was no answer. ctx is the caller's, without our timeout.
-func (s *HTTP) unanswered(ctx context.Context, err error, connection *connection, token string) error {
-	unreachable := connection.begun.Load() && !connection.made.Load()
-	if !outOfTime(err) {
-		return &Failure{Err: tidy(err, token), Unreachable: unreachable}
-	}
-	if connection.made.Load() {
-		// Its host may be gone or have moved, and then the others that wait in the pool are dead too.
-		s.transport.CloseIdleConnections()
-		return s.late(ctx, "no answer")
-	}
-	if !unreachable {
-		return s.late(ctx, "no connection was free")
-	}
-	failure := s.late(ctx, "no connection")
-	failure.Unreachable = ctx.Err() == nil
-	return failure
-}
-
-func outOfTime(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
-}
-
-// late is the failure of a fetch whose time ran out, or whose caller ended it.
-func (s *HTTP) late(ctx context.Context, what string) *Failure {
-	if ctx.Err() != nil {
-		return &Failure{Err: fmt.Errorf("%s: %w", what, ctx.Err())}
-	}
-	return &Failure{Err: fmt.Errorf("%s within %s: %w", what, s.timeout, context.DeadlineExceeded)}
-}
-
-// tidied is an error whose text quotes what the store sent.
-type tidied struct {
-	text string
-	err  error
-}
-
-func (t tidied) Error() string { return t.text }
-func (t tidied) Unwrap() error { return t.err }
-
-// tidy keeps a store from filling the log, or from echoing the token into it.
-func tidy(err error, token string) error {
-	const most = 300
-	text := err.Error()
-	if token != "" {
-		// net/http quotes what it could not make sense of.
-		quoted := strconv.Quote(token)
-		text = strings.NewReplacer(token, "TOKEN", quoted[1:len(quoted)-1], "TOKEN").Replace(text)
-	}
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
-	return tidied{text: text, err: err}
+	return base.JoinPath(request.Name)
 }

@@ -27,6 +27,8 @@ const token = "marker-of-the-token"
 func TestHTTPAsks(t *testing.T) {
 	var got *http.Request
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) { got = r; w.WriteHeader(http.StatusNotFound) })
+	passwordFile := filepath.Join(t.TempDir(), "password")
+	write(t, passwordFile, "open sesame\r\n")
 	plain := store.Request{Name: name}
 	full := store.Request{
 		Name:             name,
@@ -65,10 +67,57 @@ func TestHTTPAsks(t *testing.T) {
 			"/get?cipher_suites=1301%2Cc02b%2Ca&local_ip=192.0.2.1&server_name=a.example&signature_schemes=403%2C804&z=1", nil,
 		},
 		{
+			"caddy, for a client without ECDSA",
+			store.HTTPOptions{URL: url + "/get", Form: store.FormCaddy},
+			store.Request{
+				Name: name, WithoutECDSA: true,
+				SignatureSchemes: []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithSHA1},
+				CipherSuites:     []uint16{0xc02b},
+			},
+			"/get?cipher_suites=c02b&server_name=a.example&signature_schemes=804%2C203", nil,
+		},
+		{
 			"caddy, no client",
 			store.HTTPOptions{URL: url + "/get", Form: store.FormCaddy},
 			plain,
-			"/get?cipher_suites=&server_name=a.example&signature_schemes=", nil,
+			"/get?cipher_suites=1301%2C1302%2C1303%2Cc02b%2Cc02c%2Ccca9%2Cc02f%2Cc030%2Ccca8&server_name=a.example" +
+				"&signature_schemes=403%2C503%2C603%2C807%2C804%2C805%2C806%2C401%2C501%2C601", nil,
+		},
+		{
+			"caddy, no client, without ECDSA",
+			store.HTTPOptions{URL: url + "/get", Form: store.FormCaddy},
+			store.Request{Name: name, WithoutECDSA: true},
+			"/get?cipher_suites=1301%2C1302%2C1303%2Cc02f%2Cc030%2Ccca8&server_name=a.example" +
+				"&signature_schemes=804%2C805%2C806%2C401%2C501%2C601", nil,
+		},
+		{
+			"peter_sslers",
+			store.HTTPOptions{URL: url + "/.well-known/admin", Form: store.FormPeterSSLers},
+			full, "/.well-known/admin/domain/a.example/config.json?openresty=1",
+			map[string]string{"If-None-Match": `"v1"`, "Authorization": ""},
+		},
+		{
+			"peter_sslers with a query and a trailing slash",
+			store.HTTPOptions{URL: url + "/admin/?z=1&openresty=0", Form: store.FormPeterSSLers},
+			plain, "/admin/domain/a.example/config.json?openresty=1&z=1", nil,
+		},
+		{
+			"validator of this store",
+			store.HTTPOptions{URL: url, Name: "here"},
+			from(full, "here"), "/a.example",
+			map[string]string{"If-None-Match": `"v1"`},
+		},
+		{
+			"validator of another store",
+			store.HTTPOptions{URL: url, Name: "here"},
+			from(full, "elsewhere"), "/a.example",
+			map[string]string{"If-None-Match": ""},
+		},
+		{
+			"password",
+			store.HTTPOptions{URL: url, Username: "Aladdin", PasswordFile: passwordFile},
+			plain, "/a.example",
+			map[string]string{"Authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -86,6 +135,11 @@ func TestHTTPAsks(t *testing.T) {
 			}
 		})
 	}
+}
+
+func from(request store.Request, name string) store.Request {
+	request.From = name
+	return request
 }
 
 func TestHTTPRefusesWhatIsNoName(t *testing.T) {
@@ -287,6 +341,9 @@ func TestNewHTTPRefuses(t *testing.T) {
 	folder := t.TempDir()
 	empty, missing := filepath.Join(folder, "empty"), filepath.Join(folder, "missing")
 	write(t, empty, " \n")
+	blank, binary := filepath.Join(folder, "blank"), filepath.Join(folder, "binary")
+	write(t, blank, "\r\n")
+	write(t, binary, "secret\x00secret")
 	const url = "https://store.example/certs"
 	for _, test := range []struct {
 		name    string
@@ -304,11 +361,21 @@ func TestNewHTTPRefuses(t *testing.T) {
 		{"plain text to a name", store.HTTPOptions{URL: "http://localhost.example/"}, "plain text"},
 		{"plain text to 127.1", store.HTTPOptions{URL: "http://127.1/"}, "plain text"},
 		{"socket without a path", store.HTTPOptions{URL: "unix://run/certs.sock"}, "with three slashes"},
-		{"form", store.HTTPOptions{URL: url, Form: "soap"}, `form "soap": path or caddy expected`},
+		{"form", store.HTTPOptions{URL: url, Form: "soap"}, `form "soap": path, caddy or peter_sslers expected`},
 		{"two tokens", store.HTTPOptions{URL: url, Token: "secret", TokenFile: empty}, "both a token and a token file"},
 		{"token with a newline", store.HTTPOptions{URL: url, Token: "secret\nsecret"}, "at byte 7"},
 		{"empty token file", store.HTTPOptions{URL: url, TokenFile: empty}, empty + ": the token is empty"},
 		{"missing token file", store.HTTPOptions{URL: url, TokenFile: missing}, missing},
+		{"token and password", store.HTTPOptions{URL: url, Token: "secret", Username: "user", PasswordFile: empty}, "both a token and a user name"},
+		{"token file and user", store.HTTPOptions{URL: url, TokenFile: empty, Username: "user"}, "both a token and a user name"},
+		{"user alone", store.HTTPOptions{URL: url, Username: "user"}, "a user name needs a password file"},
+		{"password alone", store.HTTPOptions{URL: url, PasswordFile: empty}, "a password file a user name"},
+		{"user with a colon", store.HTTPOptions{URL: url, Username: "a:b", PasswordFile: empty}, "the user name has a colon"},
+		{"user with a newline", store.HTTPOptions{URL: url, Username: "a\nb", PasswordFile: empty}, "the user name has a control character"},
+		{"empty password", store.HTTPOptions{URL: url, Username: "user", PasswordFile: blank}, blank + ": the password is empty"},
+		{"binary password", store.HTTPOptions{URL: url, Username: "user", PasswordFile: binary}, binary + ": the password has a control character"},
+		{"missing password file", store.HTTPOptions{URL: url, Username: "user", PasswordFile: missing}, missing},
+		{"autocert elsewhere", store.HTTPOptions{URL: url, Autocert: true}, "autocert with form path: only form peter_sslers has it"},
 		{"missing CA", store.HTTPOptions{URL: url, CAFile: missing}, missing},
 		{"empty CA", store.HTTPOptions{URL: url, CAFile: empty}, "no certificate in PEM"},
 		{"key alone", store.HTTPOptions{URL: url, KeyFile: empty}, "needs both"},

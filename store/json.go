@@ -10,13 +10,22 @@ import (
 	"strings"
 )
 
+// Answer is what the body of an answer holds.
+type Answer struct {
+	// Pairs is never empty.
+	Pairs []Pair
+	// Routing is nil when the body does not say.
+	Routing *Routing
+}
+
 // Decode decodes the body of an answer: JSON or a PEM bundle, told apart by contentType (the header's value, which may
-// be empty) and, when that says neither, by what the body begins with.
-func Decode(contentType string, body []byte) ([]Pair, error) {
+// be empty) and, when that says neither, by what the body begins with. PEM has no routing.
+func Decode(contentType string, body []byte) (Answer, error) {
 	if isJSON(contentType, body) {
 		return DecodeJSON(body)
 	}
-	return DecodePEM(body)
+	pairs, err := DecodePEM(body)
+	return Answer{Pairs: pairs}, err
 }
 
 func isJSON(contentType string, body []byte) bool {
@@ -30,84 +39,92 @@ func isJSON(contentType string, body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
 }
 
-// DecodeJSON decodes {"cert": PEM chain, "key": PEM}, or {"certificates": [{"cert", "key"}, ...]} for several pairs. Other
-// members are passed by. A member that is there twice, is null, empty or no string, a key among the certificates or the
-// other way round, and anything behind the object are errors; none of them quotes the body.
-func DecodeJSON(body []byte) ([]Pair, error) {
+// DecodeJSON decodes {"cert": PEM chain, "key": PEM}, or {"certificates": [{"cert", "key"}, ...]} for several pairs, beside
+// which "backend": name or "servers": [host:port, ...] may stand, but not both. Other members are passed by. A member that
+// is there twice, is null, empty or of another type, a key among the certificates or the other way round, and anything
+// behind the object are errors; none of them quotes the body.
+func DecodeJSON(body []byte) (Answer, error) {
+	text, err := readAnswer(body)
+	if err != nil {
+		return Answer{}, fmt.Errorf("json: %w", err)
+	}
+	pairs, err := oneOrSeveral(text.one, text.several)
+	if err != nil {
+		return Answer{}, fmt.Errorf("json: %w", err)
+	}
+	routing, err := text.routing.decode()
+	if err != nil {
+		return Answer{}, fmt.Errorf("json: %w", err)
+	}
+	return Answer{Pairs: pairs, Routing: routing}, nil
+}
+
+// answerText is an answer as its members have it; nil is one that was not there.
+type answerText struct {
+	one     pairText
+	several []pairText
+	routing routingText
+}
+
+func readAnswer(body []byte) (text answerText, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	var one pairText
-	var several []pairText
-	err := members(decoder, func(name string) error {
+	err = members(decoder, func(name string) (err error) {
 		switch name {
 		case "cert", "key":
-			return one.set(decoder, name)
+			return text.one.set(decoder, name)
 		case "certificates":
-			if several != nil {
+			if text.several != nil {
 				return errors.New("certificates is there twice")
 			}
-			var err error
-			several, err = elements(decoder)
+			text.several, err = elements(decoder)
 			return err
+		case "backend":
+			return setText(decoder, name, &text.routing.backend)
+		case "servers":
+			return text.routing.setServers(decoder)
 		}
 		return skip(decoder)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("json: %w", err)
+		return text, err
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("json: there is more behind the object")
-	}
-	pairs, err := oneOrSeveral(one, several)
-	if err != nil {
-		return nil, fmt.Errorf("json: %w", err)
-	}
-	return pairs, nil
+	return text, end(decoder)
 }
 
 // pairText is a pair as an answer holds it; nil is a member that was not there.
 type pairText struct{ cert, key *string }
 
 func (t *pairText) set(decoder *json.Decoder, name string) error {
-	field := &t.cert
 	if name == "key" {
-		field = &t.key
+		return setText(decoder, name, &t.key)
 	}
-	if *field != nil {
-		return fmt.Errorf("%s is there twice", name)
-	}
-	token, err := next(decoder)
-	if err != nil {
-		return err
-	}
-	text, ok := token.(string)
-	if !ok {
-		return fmt.Errorf("%s is no string", name)
-	}
-	*field = &text
-	return nil
+	return setText(decoder, name, &t.cert)
 }
 
-func (t pairText) decode() (Pair, error) {
+func (t pairText) decode() (Pair, error) { return t.decodeAs("cert", "key") }
+
+// decodeAs makes the pair. cert and key are what its parts are called in errors.
+func (t pairText) decodeAs(cert, key string) (Pair, error) {
 	if t.cert == nil || *t.cert == "" {
-		return Pair{}, errors.New("cert is missing or empty")
+		return Pair{}, fmt.Errorf("%s is missing or empty", cert)
 	}
 	if t.key == nil || *t.key == "" {
-		return Pair{}, errors.New("key is missing or empty")
+		return Pair{}, fmt.Errorf("%s is missing or empty", key)
 	}
 	chain, keys, err := splitPEM([]byte(*t.cert))
 	if err != nil {
-		return Pair{}, fmt.Errorf("cert: %w", err)
+		return Pair{}, fmt.Errorf("%s: %w", cert, err)
 	}
 	if len(keys) > 0 {
-		return Pair{}, errors.New("cert holds a private key")
+		return Pair{}, fmt.Errorf("%s holds a private key", cert)
 	}
 	certificates, keys, err := splitPEM([]byte(*t.key))
 	if err != nil {
-		return Pair{}, fmt.Errorf("key: %w", err)
+		return Pair{}, fmt.Errorf("%s: %w", key, err)
 	}
 	if len(certificates) > 0 || len(keys) != 1 {
-		return Pair{}, fmt.Errorf("key holds %d certificates and %d private keys: one key expected",
-			len(certificates), len(keys))
+		return Pair{}, fmt.Errorf("%s holds %d certificates and %d private keys: one key expected",
+			key, len(certificates), len(keys))
 	}
 	pair := Pair{Chain: chain, Key: keys[0]}
 	return pair, pair.checkSize()
@@ -163,6 +180,23 @@ func elements(decoder *json.Decoder) ([]pairText, error) {
 	return pairs, expect(decoder, ']')
 }
 
+// setText reads a string into field, which is nil until then.
+func setText(decoder *json.Decoder, name string, field **string) error {
+	if *field != nil {
+		return fmt.Errorf("%s is there twice", name)
+	}
+	token, err := next(decoder)
+	if err != nil {
+		return err
+	}
+	text, ok := token.(string)
+	if !ok {
+		return fmt.Errorf("%s is no string", name)
+	}
+	*field = &text
+	return nil
+}
+
 // members reads an object and calls member for each name in it, to read its value.
 func members(decoder *json.Decoder, member func(name string) error) error {
 	if err := expect(decoder, '{'); err != nil {
@@ -195,9 +229,24 @@ func expect(decoder *json.Decoder, delimiter json.Delim) error {
 	return nil
 }
 
+// end refuses what is behind the object.
+func end(decoder *json.Decoder) error {
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("there is more behind the object")
+	}
+	return nil
+}
+
 func skip(decoder *json.Decoder) error {
+	_, err := raw(decoder)
+	return err
+}
+
+// raw reads a value of any type.
+func raw(decoder *json.Decoder) (json.RawMessage, error) {
 	var value json.RawMessage
-	return plain(decoder, decoder.Decode(&value))
+	err := decoder.Decode(&value)
+	return value, plain(decoder, err)
 }
 
 func next(decoder *json.Decoder) (json.Token, error) {

@@ -44,8 +44,42 @@ type Request struct {
 	CipherSuites     []uint16
 	// LocalAddr is the address that client connected to; the zero Addr is not sent.
 	LocalAddr netip.Addr
+	// WithoutECDSA: the certificate is for clients that can't use an ECDSA one. Of a fetch that no client began, it says
+	// which clients a store whose answers depend on the client is to be asked for.
+	WithoutECDSA bool
 	// Validator is that of the bundle already held; zero asks unconditionally.
 	Validator Validator
+	// From is the Bundle.Store of the bundle that Validator is of. A store with another name does not send it.
+	From string
+}
+
+// A Watcher is a Store that can tell by itself what has changed in it.
+type Watcher interface {
+	Store
+	// Watch calls changed until ctx is done, from one goroutine at a time, and then returns. What changes before it returns
+	// from its first call to changed, which it makes as soon as changes can be seen, may have been missed: that first one is
+	// a Change of All.
+	Watch(ctx context.Context, changed func(Change))
+}
+
+// Change is what a Watcher tells. A bundle that Fetch is asked for after it is at least as new as the change.
+type Change struct {
+	// Store is the name of the store that it is of, as in Bundle.Store, where several are watched as one; "" is the only one.
+	Store string
+	// Names that may have another bundle now, or none, or one for the first time.
+	Names []sni.Pattern
+	// All: any name may. Names is empty.
+	All bool
+	// Lost: changes can't be seen for the time being. What came from the store does not count as fresh until the Change of
+	// All that follows when they can be again. Names is empty.
+	Lost bool
+}
+
+// A Writer is a Store that can be written to.
+type Writer interface {
+	Store
+	// Put stores pairs under name, in place of what is there; as a whole or not at all.
+	Put(ctx context.Context, name string, pairs []Pair) error
 }
 
 // Failure is an error of Fetch that is not a no. Its text is that of Err.

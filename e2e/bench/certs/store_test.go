@@ -67,15 +67,16 @@ func get(t *testing.T, s *Store, name, token string) *httptest.ResponseRecorder 
 // checkBundle reads the answer as hellogate does.
 func checkBundle(t *testing.T, name string, answer *httptest.ResponseRecorder) {
 	t.Helper()
-	pairs, err := store.Decode(answer.Header().Get("Content-Type"), answer.Body.Bytes())
-	if err != nil || len(pairs) != 1 || len(pairs[0].Chain) != 2 {
-		t.Fatalf("%d pairs, %v", len(pairs), err)
+	decoded, err := store.Decode(answer.Header().Get("Content-Type"), answer.Body.Bytes())
+	if err != nil || len(decoded.Pairs) != 1 || len(decoded.Pairs[0].Chain) != 2 {
+		t.Fatalf("%d pairs, %v", len(decoded.Pairs), err)
 	}
-	leaf, err := x509.ParseCertificate(pairs[0].Chain[0])
+	chain := decoded.Pairs[0].Chain
+	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	intermediate, err := x509.ParseCertificate(pairs[0].Chain[1])
+	intermediate, err := x509.ParseCertificate(chain[1])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,8 @@
+package store
+
+// What tests of the package from without look at.
+var (
+	DecodeDomain   = decodeDomain
+	DecodeAutocert = decodeAutocert
+	ServerAddress  = serverAddress
+)
