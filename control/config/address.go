@@ -65,28 +65,28 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
-var errNotURL = errors.New("not a URL, as in https://127.0.0.1:8888/certs")
+var (
+	errNotURL = errors.New("not a URL, as in https://127.0.0.1:8888/certs")
+	errScheme = errors.New("must begin with https://, http:// or unix://")
+)
 
-// parseStoreURL reads the URL of a certificate server. Its errors never repeat
-// the text, which may hold a password where none belongs.
-func parseStoreURL(text string) (*url.URL, error) {
+// parseHTTPURL reads the URL of a service that is asked over HTTP; errScheme is
+// that of one asked otherwise. Its errors never repeat the text, which may hold
+// a password where none belongs.
+func parseHTTPURL(text string) (*url.URL, error) {
 	address, err := url.Parse(text)
 	if err != nil {
 		return nil, errNotURL
 	}
 	switch address.Scheme {
 	case "https", "http":
-		err = checkHostPart(address)
+		err = checkHostPart(address, errNotURL)
 	case "unix":
-		if address.Host != "" || !path.IsAbs(address.Path) {
-			err = errors.New("want the whole path of the socket, as in unix:///run/certs.sock")
-		}
-	case "redis", "rediss":
-		err = errors.New("redis " + notInThisVersion)
+		err = checkSocketPart(address, "unix:///run/certs.sock")
 	case "":
 		err = errNotURL
 	default:
-		err = errors.New("must begin with https://, http:// or unix://")
+		err = errScheme
 	}
 	if err == nil && address.User != nil {
 		err = errors.New("a user name or password has no place in it")
@@ -97,14 +97,22 @@ func parseStoreURL(text string) (*url.URL, error) {
 	return address, err
 }
 
-func checkHostPart(address *url.URL) error {
+// checkHostPart returns malformed for an address without a host.
+func checkHostPart(address *url.URL, malformed error) error {
 	if address.Opaque != "" || !isHost(address.Hostname()) {
-		return errNotURL
+		return malformed
 	}
 	if port := address.Port(); port != "" {
 		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
 			return errors.New("the port must be a number from 1 to 65535")
 		}
+	}
+	return nil
+}
+
+func checkSocketPart(address *url.URL, example string) error {
+	if address.Host != "" || !path.IsAbs(address.Path) {
+		return fmt.Errorf("want the whole path of the socket, as in %s", example)
 	}
 	return nil
 }

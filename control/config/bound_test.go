@@ -17,6 +17,11 @@ func TestShortestDurations(t *testing.T) {
 		{least + "cache: {renew_before: %s}", "1s", "1ns"},
 		{least + "cache: {lookup_timeout: %s}", "10ms", "9ms"},
 		{least + "breaker: {reset: %s}", "10ms", "1ns"},
+		{least + "cache: {route_ttl: %s}", "1s", "999ms"},
+		{least + "permission: {timeout: %s}", "10ms", "1ns"},
+		{least + "hooks: {timeout: %s}", "10ms", "1ns"},
+		{withStores("{redis: {url: redis://localhost, timeout: %s}}"), "10ms", "1ns"},
+		{withStores("{dir: {path: a}, breaker: {reset: %s}}"), "10ms", "1ns"},
 		{least + "limits: {hello_timeout: %s}", "10ms", "1ns"},
 		{least + "limits: {handshake_timeout: %s}", "10ms", "0"},
 		{least + "limits: {idle_timeout: %s}", "1s", "500ms"},
@@ -70,5 +75,14 @@ func TestLargeFilesAreRead(t *testing.T) {
 		if got := len(mustParse(t, text).Routes); got != count {
 			t.Errorf("%d routes, want %d", got, count)
 		}
+	}
+	const fewer = 2_000
+	names := least + "prefetch:\n" + numbered("- n%d.example\n", fewer)
+	if got := len(mustParse(t, names).Prefetch); got != fewer {
+		t.Errorf("%d names, want %d", got, fewer)
+	}
+	stores := withStores(numbered("{dir: {path: s%d}, write_back: true},\n", fewer) + "{dir: {path: /last}}")
+	if got := len(mustParse(t, stores).Stores); got != fewer+1 {
+		t.Errorf("%d stores, want %d", got, fewer+1)
 	}
 }

@@ -25,6 +25,9 @@ func (c *checker) problem(path, format string, values ...any) {
 }
 
 func (c *checker) warn(path, format string, values ...any) {
+	if len(c.Warnings) >= mostProblems {
+		return
+	}
 	c.Warnings = append(c.Warnings, c.origin.problem(path, fmt.Sprintf(format, values...)).String())
 }
 
@@ -33,12 +36,16 @@ func (c *checker) all() {
 	c.checkLimits()
 	c.checkProtocols("tls.alpn", c.TLS.ALPN)
 	c.checkStores()
-	c.checkBreaker()
+	c.checkBreaker("breaker", c.Breaker)
 	c.checkCache()
+	c.checkLookups()
+	c.checkPermission()
+	c.checkPrefetch()
 	c.checkFallback()
 	c.checkBackends()
 	c.checkRoutes()
 	c.checkControl()
+	c.checkHooks()
 }
 
 func (c *checker) checkListeners() {
@@ -72,54 +79,6 @@ func (c *checker) checkLimits() {
 	c.notShorter("limits.handshake_timeout", c.Limits.HandshakeTimeout, leastTimeout)
 	c.notShorter("limits.idle_timeout", c.Limits.IdleTimeout, leastPeriod)
 	c.notShorter("limits.half_close_timeout", c.Limits.HalfCloseTimeout, leastTimeout)
-}
-
-func (c *checker) checkBreaker() {
-	c.atLeast("breaker.failures", c.Breaker.Failures, 1)
-	c.notShorter("breaker.reset", c.Breaker.Reset, leastTimeout)
-}
-
-func (c *checker) checkCache() {
-	c.within("cache.size", c.Cache.Size, 32<<20, 32<<30)
-	c.notShorter("cache.min_ttl", c.Cache.MinTTL, leastPeriod)
-	c.notShorter("cache.negative_ttl", c.Cache.NegativeTTL, leastPeriod)
-	c.notShorter("cache.withdraw_after", c.Cache.WithdrawAfter, leastPeriod)
-	c.notShorter("cache.lookup_timeout", c.Cache.LookupTimeout, leastTimeout)
-	if c.Cache.TTL > 0 { // else it is unset
-		c.notShorter("cache.ttl", c.Cache.TTL, leastPeriod)
-	}
-	if c.Cache.RenewBefore > 0 { // else it is auto
-		c.notShorter("cache.renew_before", c.Cache.RenewBefore, leastPeriod)
-	}
-	if c.Cache.TTL > 0 && c.Cache.TTL < c.Cache.MinTTL {
-		c.warn("cache.ttl", "%v is less than min_ttl, %v, which does not count then", c.Cache.TTL, c.Cache.MinTTL)
-	}
-	if c.Cache.AliasCAFile != "" && c.Cache.SANAliases != AliasesVerified {
-		c.warn("cache.alias_ca_file", "not used with san_aliases: %s", c.Cache.SANAliases)
-	}
-}
-
-func (c *checker) checkControl() {
-	if err := CheckSocket(c.Control.Socket); err != nil {
-		c.problem("control.socket", "%v", err)
-	}
-	if c.Control.Group != "" && c.Control.Mode&0o060 != 0o060 {
-		c.warn("control.mode", "%04o keeps the members of control.group out", c.Control.Mode)
-	}
-	if c.Control.Mode&0o006 != 0 {
-		c.warn("control.mode", "%04o lets everybody on this machine flush and shut down", c.Control.Mode)
-	}
-}
-
-// CheckSocket says what is wrong with the path of a control socket.
-func CheckSocket(path string) error {
-	// A Unix socket's address has room for 108 bytes on Linux and 104 on macOS,
-	// the zero at its end included.
-	const most = 103
-	if len(path) > most {
-		return fmt.Errorf("%d bytes long: a socket's path has at most %d", len(path), most)
-	}
-	return nil
 }
 
 // checkProtocols checks a list of ALPN protocols.

@@ -16,7 +16,7 @@ import (
 
 // Config is a whole configuration with every default filled in. It is plain
 // data: nothing in it is open or running, and it is not changed after Parse,
-// Load or FromSmall returned it.
+// Load or FromSmall returned it, but for the warnings that CheckFiles adds.
 type Config struct {
 	// Listeners are the addresses that are listened on. At least one.
 	Listeners []Listener `yaml:"listeners"`
@@ -24,12 +24,21 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// TLS is what routes use that do not say otherwise.
 	TLS TLS `yaml:"tls"`
-	// Stores is where certificates come from. Exactly one in this version.
+	// Stores is where certificates come from. They are asked in order, and the
+	// first that knows a name answers. At least one.
 	Stores []Store `yaml:"stores"`
-	// Breaker stops asking a store that keeps failing.
+	// Breaker stops asking a store that keeps failing. Every store has one of
+	// its own; this is what those use that do not say otherwise.
 	Breaker Breaker `yaml:"breaker"`
 	// Cache holds what stores answered.
 	Cache Cache `yaml:"cache"`
+	// Lookups bounds how often stores are asked for names that they do not know.
+	Lookups Lookups `yaml:"lookups"`
+	// Permission is asked before any store whether a name may be looked up.
+	Permission Permission `yaml:"permission"`
+	// Prefetch are names that are fetched after the start. Accepted by
+	// sni.Normalize. Empty, the default: none.
+	Prefetch []string `yaml:"prefetch,names"`
 	// Fallback is served to clients for whose name no certificate can be had.
 	Fallback Fallback `yaml:"fallback"`
 	// Backends is where the plaintext goes, by name. A name is up to 64
@@ -40,6 +49,8 @@ type Config struct {
 	Routes []Route `yaml:"routes"`
 	// Control is the Unix socket that commands talk to.
 	Control Control `yaml:"control"`
+	// Hooks calls a command when something happens to a certificate.
+	Hooks Hooks `yaml:"hooks"`
 	// Log says what is written to stderr.
 	Log Log `yaml:"log"`
 
@@ -96,88 +107,6 @@ type TLS struct {
 	// default: none is, and every client is accepted. With a list, a client
 	// that offers only others is refused.
 	ALPN []string `yaml:"alpn"`
-}
-
-// Store is one place that certificates come from: exactly one of HTTP and Dir
-// is set.
-type Store struct {
-	// Name is what logs, status and metrics call it. Default: its URL without
-	// the query, or its path.
-	Name string `yaml:"name"`
-	// HTTP is a certificate server.
-	HTTP *HTTPStore `yaml:"http"`
-	// Dir is a directory of PEM files.
-	Dir *DirStore `yaml:"dir"`
-}
-
-// HTTPStore is a certificate server that is asked over HTTP.
-type HTTPStore struct {
-	// URL is https://, http:// or unix:///path/of/socket. Required.
-	URL string `yaml:"url"`
-	// Form is how a name is asked for. Default "path".
-	Form Form `yaml:"form"`
-	// TokenFile holds the bearer token; it is read again when it changes.
-	// Optional; the environment's HELLOGATE_STORE_TOKEN is used without it.
-	TokenFile string `yaml:"token_file"`
-	// CAFile holds the PEM certificates that the server's is verified with.
-	// Default: the system's.
-	CAFile string `yaml:"ca_file"`
-	// CertFile and KeyFile are the client certificate, PEM, shown to the
-	// server. Optional, but only together.
-	CertFile string `yaml:"cert_file"`
-	// KeyFile is the private key of CertFile.
-	KeyFile string `yaml:"key_file"`
-	// InsecureSkipVerify trusts whoever answers. Default false.
-	InsecureSkipVerify bool `yaml:"insecure_skip_verify"`
-	// Plaintext allows http:// to other machines, where private keys then cross
-	// the network unencrypted. Default false; loopback needs no permission.
-	Plaintext bool `yaml:"plaintext"`
-	// Timeout bounds one request from dialling to the last byte. Default 2s.
-	Timeout time.Duration `yaml:"timeout"`
-	// Fetches is how many requests run at once. Default 64.
-	Fetches int `yaml:"fetches"`
-}
-
-// DirStore is a directory of NAME.crt and NAME.key files.
-type DirStore struct {
-	// Path is the directory. Required.
-	Path string `yaml:"path"`
-}
-
-// Breaker says when a failing store is no longer asked, and for how long.
-type Breaker struct {
-	// Failures is how many in a row open the breaker. Default 5.
-	Failures int `yaml:"failures"`
-	// Reset is how long it stays open before one request probes. Default 30s.
-	Reset time.Duration `yaml:"reset"`
-}
-
-// Cache says how much of what stores answered is held, and how long.
-type Cache struct {
-	// Size bounds the memory it takes, 32m to 32g. Default 512m.
-	Size Size `yaml:"size"`
-	// MinTTL is the least time between two fetches of one name. Default 5m.
-	MinTTL time.Duration `yaml:"min_ttl"`
-	// RenewBefore is how long before its end a certificate is fetched anew.
-	// 0, written "auto", the default: 7 days, or a third of its lifetime if
-	// that is less.
-	RenewBefore time.Duration `yaml:"renew_before,auto"`
-	// TTL is how long a certificate is used before it is fetched anew, whatever
-	// the store says. 0, the default: what the store says, else RenewBefore.
-	TTL time.Duration `yaml:"ttl"`
-	// NegativeTTL is how long a store's "no" is remembered. Default 30s.
-	NegativeTTL time.Duration `yaml:"negative_ttl"`
-	// WithdrawAfter is how long after a first "no" for a cached name a second
-	// one drops it. Default 10m.
-	WithdrawAfter time.Duration `yaml:"withdraw_after"`
-	// LookupTimeout bounds what a handshake waits for a certificate. Default 5s.
-	LookupTimeout time.Duration `yaml:"lookup_timeout"`
-	// SANAliases says whether a certificate answers for its other names too.
-	// Default "verified".
-	SANAliases SANAliases `yaml:"san_aliases"`
-	// AliasCAFile holds the PEM roots that "verified" means. Default: the
-	// system's.
-	AliasCAFile string `yaml:"alias_ca_file"`
 }
 
 // Fallback is what clients get for whose name no certificate can be had. The
@@ -251,6 +180,32 @@ type Control struct {
 	Mode fs.FileMode `yaml:"mode"`
 	// Group is the name or number of the group that owns it. Optional.
 	Group string `yaml:"group"`
+	// PeterSSLers answers peter_sslers' requests to flush.
+	PeterSSLers PeterSSLers `yaml:"peter_sslers"`
+}
+
+// PeterSSLers is a TCP address where peter_sslers' expire and status requests
+// are answered, as its own client of nginx answers them. The zero value is none.
+type PeterSSLers struct {
+	// Address is host:port. Empty, the default: nothing is listened on. Anything
+	// but loopback needs Username and PasswordFile.
+	Address string `yaml:"address"`
+	// Username and PasswordFile are what a request must show, by basic
+	// authentication. Optional on loopback, but only together.
+	Username string `yaml:"username"`
+	// PasswordFile holds the password of Username.
+	PasswordFile string `yaml:"password_file"`
+}
+
+// Hooks calls a command with what happens to certificates, one event a call.
+type Hooks struct {
+	// Command is the whole path of a program and its arguments; no shell reads
+	// it. Empty, the default: none is called.
+	Command []string `yaml:"command"`
+	// Events are those that it is called for. Empty, the default: all.
+	Events []Event `yaml:"events"`
+	// Timeout is how long one call may take before it is killed. Default 30s.
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Log says what is written to stderr.

@@ -2,6 +2,8 @@ package config
 
 import (
 	"crypto/tls"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,7 +19,9 @@ import (
 )
 
 // ignoreOrigin compares what a configuration says, not where it says it.
-var ignoreOrigin = cmp.Options{cmpopts.IgnoreUnexported(Config{}), cmp.Comparer(func(a, b sni.Pattern) bool { return a == b })}
+var ignoreOrigin = cmp.Options{cmpopts.IgnoreUnexported(Config{}), byValue[sni.Pattern](), byValue[netip.Prefix]()}
+
+func byValue[T comparable]() cmp.Option { return cmp.Comparer(func(a, b T) bool { return a == b }) }
 
 func mustParse(t *testing.T, text string) *Config {
 	t.Helper()
@@ -50,14 +54,21 @@ func TestFullFileIsTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Defaults()
-	store := new(HTTPStore)
-	store.setDefaults()
-	store.URL = "https://127.0.0.1:8888/certs"
+	server, redis := new(HTTPStore), new(RedisStore)
+	server.setDefaults()
+	server.URL = "https://127.0.0.1:8888/certs"
+	redis.setDefaults()
+	redis.URL, redis.Addresses = "redis://127.0.0.1:6379/9", []string{}
 	var backend Backend
 	backend.setDefaults()
 	backend.Servers = []Server{{Address: "10.0.0.5:143"}}
 	want.Listeners = []Listener{{Address: ":443"}}
-	want.Stores = []Store{{Name: store.URL, HTTP: store}}
+	want.Stores = []Store{
+		{Name: server.URL, HTTP: server, Names: []sni.Pattern{}, Breaker: want.Breaker, Allow: []netip.Prefix{}},
+		{Name: redis.URL, Redis: redis, Breaker: want.Breaker},
+	}
+	want.Prefetch = []string{}
+	want.Hooks.Command, want.Hooks.Events = []string{}, []Event{}
 	want.Backends = map[string]Backend{"mail": backend}
 	want.Routes = []Route{{
 		Match:      Match{Names: []sni.Pattern{pattern(t, "*")}, ALPN: []string{}},
@@ -84,7 +95,7 @@ func TestFullFileHasEveryKey(t *testing.T) {
 		path = strings.Replace(index.ReplaceAllString(path, "[]"), "backends.mail", "backends.*", 1)
 		want = slices.DeleteFunc(want, func(key string) bool { return key == path })
 	}
-	// A store is one or the other.
+	// It has a store of each other kind.
 	want = slices.DeleteFunc(want, func(key string) bool { return strings.HasPrefix(key, "stores[].dir") })
 	if len(want) > 0 {
 		t.Errorf("not in testdata/full.yaml: %s", strings.Join(want, ", "))
@@ -190,6 +201,29 @@ func TestParse(t *testing.T) {
 		{"text in a block", "control:\n  group: >-\n    ops\n", func(c *Config) any { return c.Control.Group }, "ops"},
 		{"an explicit key", "? log\n: {level: warn}\n", func(c *Config) any { return c.Log.Level }, LogLevel("warn")},
 		{"windows line ends", "log:\r\n  level: warn\r\n  access: false\r\n", func(c *Config) any { return c.Log }, Log{Level: "warn", Format: LogJSON}},
+		{"names to fetch", "prefetch: [Bücher.example., A.example]", func(c *Config) any { return c.Prefetch }, []string{"xn--bcher-kva.example", "a.example"}},
+		{"look-ups without limit", "lookups: {rate: 0, burst: 0, per_client: 0, per_client_burst: 0}", func(c *Config) any { return c.Lookups }, Lookups{}},
+		{
+			"a permission with a query", `permission: {url: "https://h/ask?tenant=7", timeout: 1s}`, func(c *Config) any { return c.Permission },
+			Permission{URL: "https://h/ask?tenant=7", Timeout: time.Second},
+		},
+		{"no permission", `permission: {url: ""}`, func(c *Config) any { return c.Permission }, Defaults().Permission},
+		{
+			"a hook", "hooks: {command: [/bin/notify, --all, 1], events: [failed, expiring]}", func(c *Config) any { return c.Hooks },
+			Hooks{Command: []string{"/bin/notify", "--all", "1"}, Events: []Event{EventFailed, EventExpiring}, Timeout: 30 * time.Second},
+		},
+		{
+			"peter_sslers on loopback", `control: {peter_sslers: {address: "localhost:9080"}}`, func(c *Config) any { return c.Control.PeterSSLers },
+			PeterSSLers{Address: "localhost:9080"},
+		},
+		{
+			"peter_sslers everywhere", `control: {peter_sslers: {address: ":9080", username: ops, password_file: p}}`,
+			func(c *Config) any { return c.Control.PeterSSLers },
+			PeterSSLers{Address: ":9080", Username: "ops", PasswordFile: "p"},
+		},
+		{"a disk tier", "cache: {dir: /var/cache/h, dir_key_file: k, wildcards: true, route_ttl: 1s}", func(c *Config) any {
+			return []any{c.Cache.Dir, c.Cache.DirKeyFile, c.Cache.Wildcards, c.Cache.RouteTTL}
+		}, []any{"/var/cache/h", "k", true, time.Second}},
 		{"an emoji in a comment", "# 👨‍👩‍👧\n", func(c *Config) any { return len(c.Listeners) }, 1},
 	}
 	for _, test := range tests {
@@ -271,6 +305,76 @@ control: {mode: 0606, group: ops}
 	}
 	if len(config.Warnings) != 9 || !strings.HasPrefix(config.Warnings[0], "test.yaml:") {
 		t.Errorf("warnings: %q", config.Warnings)
+	}
+}
+
+func TestWarningsAreBounded(t *testing.T) {
+	config := mustParse(t, least+"prefetch:\n"+strings.Repeat("- a.example\n", 2*mostProblems))
+	if got := len(config.Warnings); got != mostProblems {
+		t.Errorf("%d warnings, want %d", got, mostProblems)
+	}
+}
+
+// Each of these is one warning, and none of them is said of what is good.
+func TestOneWarning(t *testing.T) {
+	http, redis := withStores("{http: {%s}}"), withStores("{redis: {%s}}")
+	tests := []struct{ name, bad, good, want string }{
+		{"no rate", least + "lookups: {rate: 0}", least + "lookups: {rate: 1}", "5:17: lookups.rate: 0 is no limit: a flood of unknown names reaches the stores whole"},
+		{"no rate for one", least + "lookups: {per_client: 0}", least + "lookups: {per_client: 1}", "5:23: lookups.per_client: 0 is no limit: one client may use up the rate of all"},
+		{
+			"permission's roots alone", least + "permission: {ca_file: a}", least + "permission: {ca_file: a, url: https://h}",
+			"5:1: permission: nobody is asked without permission.url",
+		},
+		{
+			"permission's roots unused", least + "permission: {ca_file: a, url: http://localhost}", least + "permission: {ca_file: a, url: https://h}",
+			"5:31: permission.url: no certificate is looked at over http://",
+		},
+		{
+			"permission's query", least + "permission: {url: 'https://h/?domain=a'}", least + "permission: {url: 'https://h/?tenant=a'}",
+			"5:19: permission.url: the domain in its query gives way to the name that is asked for",
+		},
+		{
+			"permission's patience", least + "permission: {timeout: 6s, url: https://h}", least + "permission: {timeout: 5s, url: https://h}",
+			"5:23: permission.timeout: 6s is longer than cache.lookup_timeout, 5s: handshakes do not wait that long",
+		},
+		{"fetched twice", least + "prefetch: [b.example, a.example, A.example.]", least + "prefetch: [b.example, a.example]", `5:34: prefetch[2]: "a.example" is in the list twice`},
+		{"events alone", least + "hooks: {events: [failed]}", least + "hooks: {events: [failed], command: [/a]}", "5:9: hooks.events: nothing is called without hooks.command"},
+		{
+			"a login alone", least + "control: {peter_sslers: {username: a, password_file: b}}",
+			least + "control: {peter_sslers: {username: a, password_file: b, address: ':1'}}",
+			"5:11: control.peter_sslers: nothing is listened on without an address",
+		},
+		{
+			"every address", withStores("{dir: {path: a}, allow: [10.0.0.0/8, '::/0']}"), withStores("{dir: {path: a}, allow: ['::/1']}"),
+			"3:47: stores[0].allow[1]: whoever writes this store's answers can reach every address from here",
+		},
+		{
+			"write back what depends on the client", withStores("{dir: {path: a}, write_back: true}, {http: {url: https://h, form: caddy}}"),
+			withStores("{http: {url: https://h, form: caddy}}, {dir: {path: a}, write_back: true}, {dir: {path: b}}"),
+			"3:39: stores[0].write_back: what stores[1] answers depends on the client (form: caddy) and is not written back",
+		},
+		{
+			"whoever is Redis", fmt.Sprintf(redis, "url: rediss://h, insecure_skip_verify: true"), fmt.Sprintf(redis, "url: rediss://h, insecure_skip_verify: false"),
+			"3:58: stores[0].redis.insecure_skip_verify: whoever answers at the store's address can hand out certificates",
+		},
+		{
+			"Redis' patience", fmt.Sprintf(redis, "url: rediss://h, timeout: 6s"), fmt.Sprintf(redis, "url: rediss://h, timeout: 5s"),
+			"3:45: stores[0].redis.timeout: 6s is longer than cache.lookup_timeout, 5s: handshakes do not wait that long",
+		},
+		{
+			"a server's patience", fmt.Sprintf(http, "url: https://h, timeout: 6s"), fmt.Sprintf(http, "url: https://h, timeout: 5s"),
+			"3:43: stores[0].http.timeout: 6s is longer than cache.lookup_timeout, 5s: handshakes do not wait that long",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff([]string{"test.yaml:" + test.want}, mustParse(t, test.bad).Warnings); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if got := mustParse(t, test.good).Warnings; len(got) > 0 {
+				t.Errorf("of what is good: %q", got)
+			}
+		})
 	}
 }
 

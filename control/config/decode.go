@@ -11,7 +11,7 @@ import (
 
 // decoder writes what a document says into a Config, and collects what is wrong
 // with it. It goes by the yaml tags of the fields: a name, and what else is
-// special about the text ("name", "auto").
+// special about the text ("name", "auto") or about those in a list ("names").
 type decoder struct {
 	origin   *origin
 	problems Problems
@@ -37,8 +37,11 @@ func (s setting) entry(key string) setting {
 }
 
 func (s setting) item(i int) setting {
-	return setting{path: fmt.Sprintf("%s[%d]", s.path, i), schema: s.schema + "[]"}
+	return setting{path: fmt.Sprintf("%s[%d]", s.path, i), schema: s.schema + "[]", option: itemOptions[s.option]}
 }
+
+// itemOptions are the options of a list's items, by that of the list.
+var itemOptions = map[string]string{"names": "exact"}
 
 func (d *decoder) report(at place, path, message string) {
 	if d.full() {

@@ -41,13 +41,30 @@ func (c *Config) setDefaults() {
 		WithdrawAfter: 10 * time.Minute,
 		LookupTimeout: 5 * time.Second,
 		SANAliases:    AliasesVerified,
+		RouteTTL:      time.Minute,
 	}
+	c.Lookups = Lookups{Rate: 500, Burst: 5000, PerClient: 20, PerClientBurst: 200}
+	c.Permission = Permission{Timeout: 2 * time.Second}
+	c.Hooks = Hooks{Timeout: 30 * time.Second}
 	c.Fallback = Fallback{On: []Occasion{OnUnknown, OnFailure}}
 	c.Log = Log{Level: LogInfo, Format: LogJSON, Access: true}
 }
 
+// unset marks what 0 could not: no file can say it.
+const unset = -1
+
+func (s *Store) setDefaults() {
+	*s = Store{Breaker: Breaker{Failures: unset, Reset: unset}}
+}
+
 func (s *HTTPStore) setDefaults() {
 	*s = HTTPStore{Form: FormPath, Timeout: 2 * time.Second, Fetches: 64}
+}
+
+const defaultPrefix = "hellogate:"
+
+func (s *RedisStore) setDefaults() {
+	*s = RedisStore{Layout: LayoutPrime2, Prefix: defaultPrefix, Timeout: 2 * time.Second, Fetches: 64}
 }
 
 func (b *Backend) setDefaults() {
@@ -68,6 +85,7 @@ func (r *Route) setDefaults() {
 func (c *Config) complete() {
 	for i := range c.Stores {
 		c.Stores[i].complete()
+		c.Stores[i].Breaker.inherit(c.Breaker)
 	}
 	if len(c.Routes) == 0 && len(c.Backends) == 1 {
 		c.Routes = []Route{{Action: Terminate, Truncation: TruncationFIN, Backend: c.BackendNames()[0]}}
@@ -93,6 +111,18 @@ func (s *Store) complete() {
 		s.Name = withoutQuery(s.HTTP.URL)
 	case s.Dir != nil:
 		s.Name = s.Dir.Path
+	case s.Redis != nil:
+		s.Name = s.Redis.defaultName()
+	}
+}
+
+// inherit takes from parent what b does not say.
+func (b *Breaker) inherit(parent Breaker) {
+	if b.Failures == unset {
+		b.Failures = parent.Failures
+	}
+	if b.Reset == unset {
+		b.Reset = parent.Reset
 	}
 }
 

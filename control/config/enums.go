@@ -13,10 +13,23 @@ type choice interface{ choices() []string }
 type Form string
 
 // FormPath asks for {url}/{name}, FormCaddy for {url}?server_name={name} and
-// what Caddy's stock getter sends besides.
+// what Caddy's stock getter sends besides, FormPeterSSLers for
+// {url}/domain/{name}/config.json, or through autocert.
 const (
-	FormPath  Form = "path"
-	FormCaddy Form = "caddy"
+	FormPath        Form = "path"
+	FormCaddy       Form = "caddy"
+	FormPeterSSLers Form = "peter_sslers"
+)
+
+// Layout is how certificates lie in Redis.
+type Layout string
+
+// LayoutPrime1 and LayoutPrime2 are what peter_sslers writes with its prime
+// styles 1 and 2, LayoutJSON is one JSON text a name.
+const (
+	LayoutPrime1 Layout = "prime1"
+	LayoutPrime2 Layout = "prime2"
+	LayoutJSON   Layout = "json"
 )
 
 // SANAliases says whether a fetched certificate answers for its other names.
@@ -69,6 +82,20 @@ const (
 	TLVCRC32C    ProxyTLV = "crc32c"
 )
 
+// Event is what a hook can be called for.
+type Event string
+
+// A certificate was fetched for the first time, renewed, withdrawn by its
+// store, is about to expire, could not be fetched, or was flushed.
+const (
+	EventFetched   Event = "fetched"
+	EventRenewed   Event = "renewed"
+	EventWithdrawn Event = "withdrawn"
+	EventExpiring  Event = "expiring"
+	EventFailed    Event = "failed"
+	EventFlushed   Event = "flushed"
+)
+
 // Action is what a route does with a connection.
 type Action string
 
@@ -102,13 +129,18 @@ const (
 	LogText LogFormat = "text"
 )
 
-func (Form) choices() []string       { return []string{"path", "caddy"} }
+func (Form) choices() []string       { return []string{"path", "caddy", "peter_sslers"} }
+func (Layout) choices() []string     { return []string{"prime1", "prime2", "json"} }
 func (SANAliases) choices() []string { return []string{"verified", "all", "off"} }
 func (Occasion) choices() []string   { return []string{"unknown", "failure"} }
 func (Balance) choices() []string    { return []string{"round_robin"} }
 func (SendProxy) choices() []string  { return []string{"off", "v1", "v2"} }
 func (ProxyTLV) choices() []string {
 	return []string{"authority", "alpn", "ssl", "unique_id", "crc32c"}
+}
+
+func (Event) choices() []string {
+	return []string{"fetched", "renewed", "withdrawn", "expiring", "failed", "flushed"}
 }
 func (Action) choices() []string     { return []string{"terminate", "reject"} }
 func (Truncation) choices() []string { return []string{"fin", "reset"} }

@@ -3,16 +3,22 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"os/user"
+	"slices"
 	"strings"
 )
 
 // CheckFiles looks at what c only names: that the files and folders are there,
 // can be read and hold what they should, that keys belong to their
 // certificates, and that the group exists. The error is Problems, one line
-// each. Nothing stays open, and no key stays in memory.
+// each. A command that can't be called now may be there when it is needed: of
+// that it adds a warning to c.Warnings. Nothing stays open, and no key stays in
+// memory.
 func (c *Config) CheckFiles() error {
 	files := fileChecker{origin: c.origin}
 	if files.origin == nil {
@@ -22,10 +28,15 @@ func (c *Config) CheckFiles() error {
 		files.store(fmt.Sprintf("stores[%d]", i), store)
 	}
 	files.roots("cache.alias_ca_file", c.Cache.AliasCAFile)
+	files.newFolder("cache.dir", c.Cache.Dir)
+	files.key("cache.dir_key_file", c.Cache.DirKeyFile)
+	files.roots("permission.ca_file", c.Permission.CAFile)
 	files.pair("fallback.cert_file", c.Fallback.CertFile, "fallback.key_file", c.Fallback.KeyFile)
 	if c.Control.Group != "" {
 		files.group("control.group", c.Control.Group)
 	}
+	files.secret("control.peter_sslers.password_file", c.Control.PeterSSLers.PasswordFile)
+	c.checkCommand(files.origin)
 	return files.problems.err()
 }
 
@@ -45,9 +56,15 @@ func (f *fileChecker) store(path string, store Store) {
 		f.folder(path+".dir.path", store.Dir.Path)
 	}
 	if http := store.HTTP; http != nil {
-		f.token(path+".http.token_file", http.TokenFile)
+		f.secret(path+".http.token_file", http.TokenFile)
+		f.secret(path+".http.password_file", http.PasswordFile)
 		f.roots(path+".http.ca_file", http.CAFile)
 		f.pair(path+".http.cert_file", http.CertFile, path+".http.key_file", http.KeyFile)
+	}
+	if redis := store.Redis; redis != nil {
+		f.secret(path+".redis.password_file", redis.PasswordFile)
+		f.roots(path+".redis.ca_file", redis.CAFile)
+		f.pair(path+".redis.cert_file", redis.CertFile, path+".redis.key_file", redis.KeyFile)
 	}
 }
 
@@ -66,6 +83,35 @@ func (f *fileChecker) folder(path, folder string) {
 	}
 }
 
+// newFolder looks at a folder that is made when it is not there.
+func (f *fileChecker) newFolder(path, folder string) {
+	if folder == "" {
+		return
+	}
+	if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) {
+		f.folder(path, folder)
+	}
+}
+
+// checkCommand warns of a command that could not be called now.
+func (c *Config) checkCommand(origin *origin) {
+	if len(c.Hooks.Command) == 0 {
+		return
+	}
+	// Its own words are "exec:" and the path, which the cause may have, too.
+	_, err := exec.LookPath(c.Hooks.Command[0])
+	if cause, ok := errors.AsType[*exec.Error](err); ok {
+		err = fmt.Errorf("%s can't be called: %w", c.Hooks.Command[0], cause.Err)
+	}
+	if err == nil {
+		return
+	}
+	warning := origin.problem("hooks.command[0]", err.Error()).String()
+	if !slices.Contains(c.Warnings, warning) {
+		c.Warnings = append(c.Warnings, warning)
+	}
+}
+
 // read returns the content of a file; nil when it could not be read, which is
 // reported, or when none is named.
 func (f *fileChecker) read(path, file string) []byte {
@@ -80,10 +126,18 @@ func (f *fileChecker) read(path, file string) []byte {
 	return content
 }
 
-func (f *fileChecker) token(path, file string) {
+func (f *fileChecker) secret(path, file string) {
 	content := f.read(path, file)
 	if content != nil && strings.TrimSpace(string(content)) == "" {
 		f.problem(path, fmt.Errorf("%s is empty", file))
+	}
+}
+
+// key looks at a secret that is of no use once others can read it.
+func (f *fileChecker) key(path, file string) {
+	f.secret(path, file)
+	if info, err := os.Stat(file); err == nil && info.Mode()&0o077 != 0 {
+		f.problem(path, fmt.Errorf("%s has mode %04o: others can read it", file, info.Mode().Perm()))
 	}
 }
 

@@ -53,6 +53,10 @@ func TestCheckFiles(t *testing.T) {
 	_, other := writePair(t, folder, "b.example")
 	token := write(t, folder, "token", "secret\n")
 	empty := write(t, folder, "empty", " \n")
+	open := write(t, folder, "open", "secret\n")
+	if err := os.Chmod(open, 0o640); err != nil {
+		t.Fatal(err)
+	}
 	missing := filepath.Join(folder, "missing")
 	http := func(more string) string {
 		return "listeners: [{address: \":443\"}]\nbackends: {mail: {servers: [{address: \"h:143\"}]}}\n" +
@@ -82,6 +86,28 @@ func TestCheckFiles(t *testing.T) {
 		}},
 		{"aliases' roots missing", good + "cache: {alias_ca_file: " + missing + "}\n", []string{
 			"4:24: cache.alias_ca_file: stat " + missing + ": no such file or directory",
+		}},
+		{"all of Redis there", withStores("{redis: {url: rediss://h, password_file: " + token + ", ca_file: " + cert + ", cert_file: " + cert + ", key_file: " + key + "}}"), nil},
+		{"nothing of Redis there", withStores("{redis: {url: rediss://h, password_file: " + missing + ", ca_file: " + key + ", cert_file: " + cert + ", key_file: " + other + "}}"), []string{
+			"3:51: stores[0].redis.password_file: stat " + missing + ": no such file or directory",
+			"stores[0].redis.ca_file: " + key + " holds no PEM certificate",
+			"stores[0].redis.key_file: " + other + " with " + cert + ": tls: private key does not match public key",
+		}},
+		{"password empty", http("username: u, password_file: " + empty), []string{"3:64: stores[0].http.password_file: " + empty + " is empty"}},
+		{"permission's roots", good + "permission: {url: https://h, ca_file: " + missing + "}\n", []string{
+			"4:39: permission.ca_file: stat " + missing + ": no such file or directory",
+		}},
+		{"password of peter_sslers", good + "control: {peter_sslers: {address: ':1', username: u, password_file: " + missing + "}}\n", []string{
+			"4:69: control.peter_sslers.password_file: stat " + missing + ": no such file or directory",
+		}},
+		{"disk tier to be made", good + "cache: {dir: " + missing + ", dir_key_file: " + token + "}\n", nil},
+		{"disk tier there", good + "cache: {dir: " + folder + "}\n", nil},
+		{"disk tier is a file", good + "cache: {dir: " + token + ", dir_key_file: " + missing + "}\n", []string{
+			"4:14: cache.dir: " + token + " is not a folder",
+			"cache.dir_key_file: stat " + missing + ": no such file or directory",
+		}},
+		{"disk tier's key is for all to see", good + "cache: {dir: " + missing + ", dir_key_file: " + open + "}\n", []string{
+			"cache.dir_key_file: " + open + " has mode 0640: others can read it",
 		}},
 		{"no such group", good + "control: {group: no-such-group-here}\n", []string{
 			`4:18: control.group: no group is called "no-such-group-here"`,
@@ -115,6 +141,38 @@ func TestCheckFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A command may be there by the time it is needed: that it is not now is a
+// warning, said once.
+func TestCommandThatCannotBeCalled(t *testing.T) {
+	folder := t.TempDir()
+	plain := write(t, folder, "plain", "#!/bin/sh\n")
+	program := write(t, folder, "program", "#!/bin/sh\n")
+	if err := os.Chmod(program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(folder, "missing")
+	tests := []struct {
+		command string
+		want    []string
+	}{
+		{program, nil},
+		{plain, []string{`test.yaml:5:19: hooks.command[0]: ` + plain + ` can't be called: permission denied`}},
+		{folder, []string{`test.yaml:5:19: hooks.command[0]: ` + folder + ` can't be called: is a directory`}},
+		{missing, []string{`test.yaml:5:19: hooks.command[0]: ` + missing + ` can't be called: stat ` + missing + ": no such file or directory"}},
+	}
+	for _, test := range tests {
+		config := mustParse(t, withStores("{dir: {path: "+folder+"}}")+"hooks: {command: ["+test.command+", a]}\n")
+		for range 2 {
+			if err := config.CheckFiles(); err != nil {
+				t.Error(err)
+			}
+		}
+		if diff := cmp.Diff(test.want, config.Warnings); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }
 

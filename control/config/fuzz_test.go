@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"hellogate/sni"
 )
 
 // FuzzLoad reads any text as a configuration: it is either a configuration that
@@ -22,6 +24,9 @@ func FuzzLoad(f *testing.F) {
 		if len(test.text) < 4096 {
 			f.Add([]byte(test.text))
 		}
+	}
+	for _, test := range storeProblems {
+		f.Add([]byte(withStores(test.stores)))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		config, err := Parse("fuzz.yaml", text)
@@ -60,7 +65,7 @@ func checkShown(t *testing.T, err error, lines int) {
 }
 
 func checkWhole(t *testing.T, config *Config) {
-	if len(config.Listeners) == 0 || len(config.Stores) != 1 || len(config.Routes) == 0 {
+	if len(config.Listeners) == 0 || len(config.Stores) == 0 || len(config.Routes) == 0 {
 		t.Errorf("%d listeners, %d stores, %d routes", len(config.Listeners), len(config.Stores), len(config.Routes))
 	}
 	for _, route := range config.Routes {
@@ -71,7 +76,24 @@ func checkWhole(t *testing.T, config *Config) {
 			t.Error("a route without a TLS version")
 		}
 	}
-	if config.Limits.IdleTimeout <= 0 || config.Control.Mode&0o600 != 0o600 || config.Stores[0].Name == "" {
+	if config.Limits.IdleTimeout <= 0 || config.Control.Mode&0o600 != 0o600 {
 		t.Errorf("%+v", *config)
+	}
+	names := make(map[string]bool)
+	for _, store := range config.Stores {
+		if len(store.kinds()) != 1 || store.Name == "" || names[store.Name] || store.Breaker.Failures < 1 || store.Breaker.Reset <= 0 {
+			t.Errorf("%+v", store)
+		}
+		for _, allowed := range store.Allow {
+			if allowed != allowed.Masked() || !allowed.IsValid() {
+				t.Errorf("%v is allowed", allowed)
+			}
+		}
+		names[store.Name] = true
+	}
+	for _, name := range config.Prefetch {
+		if normal, err := sni.Normalize(name); err != nil || normal != name {
+			t.Errorf("%q is fetched", name)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ var textParsers = map[reflect.Type]textFunc{
 	reflect.TypeFor[TLSVersion]():    readBy(parseTLSVersion),
 	reflect.TypeFor[fs.FileMode]():   readBy(parseMode),
 	reflect.TypeFor[sni.Pattern]():   readBy(sni.ParsePattern),
+	reflect.TypeFor[netip.Prefix]():  readBy(parsePrefix),
 }
 
 func readBy[T any](parse func(string) (T, error)) textFunc {
@@ -39,6 +41,8 @@ func textParser(kind reflect.Type, option string) textFunc {
 	switch option {
 	case "name":
 		return readBy(parseName)
+	case "exact":
+		return readBy(parseExactName)
 	case "auto":
 		return readBy(parseAutoDuration)
 	}
@@ -60,6 +64,14 @@ func textParser(kind reflect.Type, option string) textFunc {
 func parseName(text string) (string, error) {
 	if text == "" {
 		return "", nil
+	}
+	return sni.Parse(text)
+}
+
+// parseExactName reads the name of a host where a pattern would make no sense.
+func parseExactName(text string) (string, error) {
+	if strings.HasPrefix(text, "*") || strings.HasPrefix(text, ".") {
+		return "", fmt.Errorf("%s is a pattern: only whole names can be fetched", quote(text))
 	}
 	return sni.Parse(text)
 }

@@ -16,7 +16,8 @@ type Small struct {
 	Store string
 	// SendProxy is --send-proxy: off, v1 or v2. Default v2.
 	SendProxy string
-	// TokenFile and CAFile are --token-file and --ca-file, of an HTTP store.
+	// TokenFile is --token-file, of an HTTP store, CAFile is --ca-file, of one
+	// that is asked over TLS.
 	TokenFile, CAFile string
 	// FallbackCert and FallbackKey are --fallback-cert and --fallback-key.
 	FallbackCert, FallbackKey string
@@ -43,6 +44,8 @@ var flagNames = map[string]string{
 	"stores[].http.url":                  "--store",
 	"stores[].http.token_file":           "--token-file",
 	"stores[].http.ca_file":              "--ca-file",
+	"stores[].redis.url":                 "--store",
+	"stores[].redis.ca_file":             "--ca-file",
 	"fallback":                           "--fallback-cert",
 	"fallback.cert_file":                 "--fallback-cert",
 	"fallback.key_file":                  "--fallback-key",
@@ -92,21 +95,33 @@ func (c *checker) takeBackends(small Small) {
 }
 
 func (c *checker) takeStore(small Small) {
+	if small.Store == "" {
+		return
+	}
+	var store Store
+	store.setDefaults()
 	switch {
-	case small.Store == "":
+	case isRedisURL(small.Store):
+		store.Redis = new(RedisStore)
+		store.Redis.setDefaults()
+		store.Redis.URL, store.Redis.CAFile = small.Store, small.CAFile
+		c.refuse("stores[0].http.token_file", small.TokenFile, "a token is for an HTTP store; Redis has a password: HELLOGATE_REDIS_PASSWORD in the environment")
 	case strings.Contains(small.Store, "://"):
-		store := new(HTTPStore)
-		store.setDefaults()
-		store.URL, store.TokenFile, store.CAFile = small.Store, small.TokenFile, small.CAFile
-		c.Stores = []Store{{HTTP: store}}
+		store.HTTP = new(HTTPStore)
+		store.HTTP.setDefaults()
+		store.HTTP.URL, store.HTTP.TokenFile, store.HTTP.CAFile = small.Store, small.TokenFile, small.CAFile
 	default:
-		c.Stores = []Store{{Dir: &DirStore{Path: small.Store}}}
-		if small.TokenFile != "" {
-			c.problem("stores[0].http.token_file", "a folder needs no token")
-		}
-		if small.CAFile != "" {
-			c.problem("stores[0].http.ca_file", "a folder is not asked over TLS")
-		}
+		store.Dir = &DirStore{Path: small.Store}
+		c.refuse("stores[0].http.token_file", small.TokenFile, "a folder needs no token")
+		c.refuse("stores[0].http.ca_file", small.CAFile, "a folder is not asked over TLS")
+	}
+	c.Stores = []Store{store}
+}
+
+// refuse reports a setting that has no place beside the others.
+func (c *checker) refuse(path, text, message string) {
+	if text != "" {
+		c.problem(path, "%s", message)
 	}
 }
 

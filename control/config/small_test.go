@@ -34,6 +34,28 @@ log: {level: debug, format: text}
 	}
 }
 
+func TestSmallRedis(t *testing.T) {
+	config, _, err := FromSmall(Small{
+		Listen: []string{":443"}, Backends: []string{"127.0.0.1:9000"}, SendProxy: "v2",
+		Store: "rediss://reader@redis.example/9", CAFile: "/etc/ca.pem", Control: "/tmp/control.sock",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := mustParse(t, `
+listeners: [{address: ":443"}]
+stores: [{redis: {url: "rediss://reader@redis.example/9", ca_file: /etc/ca.pem}}]
+backends: {default: {servers: [{address: "127.0.0.1:9000"}]}}
+control: {socket: /tmp/control.sock}
+`)
+	if diff := cmp.Diff(same, config, ignoreOrigin); diff != "" {
+		t.Errorf("the same from a file differs (-file +flags):\n%s", diff)
+	}
+	if want := same.Breaker; config.Stores[0].Breaker != want {
+		t.Errorf("breaker = %v, want %v", config.Stores[0].Breaker, want)
+	}
+}
+
 func TestBareBackendIsSaid(t *testing.T) {
 	config, notes, err := FromSmall(Small{Listen: []string{":0"}, Backends: []string{"127.0.0.1:9000"}, Store: "/etc/certs"})
 	if err != nil {
@@ -68,8 +90,23 @@ func TestSmallProblemsNameFlags(t *testing.T) {
 		},
 		{"backend", func(s *Small) { s.Backends[0] = "localhost:imap" }, `--backend: "localhost:imap": the port must be a number up to 65535`},
 		{"backend twice", func(s *Small) { s.Backends = append(s.Backends, s.Backends...) }, `--backend: "127.0.0.1:9000" is in this backend twice`},
-		{"redis", func(s *Small) { s.Store = "rediss://:hunter2@h/9" }, "--store: redis is not supported by this version"},
-		{"other scheme", func(s *Small) { s.Store = "ftp://h" }, "--store: must begin with https://, http:// or unix://"},
+		{
+			"password", func(s *Small) { s.Store = "rediss://:hunter2@h/9" },
+			"--store: a password has no place in it: it comes from password_file, or from HELLOGATE_REDIS_PASSWORD in the environment",
+		},
+		{
+			"unencrypted redis", func(s *Small) { s.Store = "redis://h/9" },
+			"--store: private keys would cross the network unencrypted: use rediss://, or allow it with plaintext: true in the file",
+		},
+		{
+			"roots of redis without TLS", func(s *Small) { s.Store, s.CAFile = "redis://localhost/9", "ca" },
+			"--store: no certificate is looked at over redis://: what is said of TLS needs rediss://",
+		},
+		{
+			"token of redis", func(s *Small) { s.Store, s.TokenFile = "rediss://h/9", "t" },
+			"--token-file: a token is for an HTTP store; Redis has a password: HELLOGATE_REDIS_PASSWORD in the environment",
+		},
+		{"other scheme", func(s *Small) { s.Store = "ftp://h" }, "--store: must begin with https://, http://, unix://, redis:// or rediss://"},
 		{
 			"plaintext", func(s *Small) { s.Store = "http://h" },
 			"--store: private keys would cross the network unencrypted: use https://, or allow it with plaintext: true in the file",

@@ -9,18 +9,16 @@ var laterKeys = keySet(
 	"listeners[].accept_proxy", "listeners[].starttls",
 	"limits.connections_per_ip",
 	"tls.client_auth", "routes[].tls.client_auth",
-	"stores[].redis", "stores[].acme", "stores[].names", "stores[].breaker", "stores[].write_back",
-	"cache.wildcards", "cache.dir", "cache.dir_key_file", "cache.route_ttl",
+	"stores[].acme",
 	"backends.*.servers[].weight", "backends.*.servers[].backup", "backends.*.servers[].max_connections",
 	"backends.*.health", "backends.*.tls",
 	"routes[].match.client_ips", "routes[].match.listeners", "routes[].match.names_regex",
 	"routes[].limits", "routes[].session_tickets",
-	"lookups", "prefetch", "permission", "admin",
+	"admin",
 )
 
 // laterValues are the same for values, by the path of their setting.
 var laterValues = map[string][]string{
-	"stores[].http.form": {"peter_sslers"},
 	"backends.*.balance": {"least_connections", "random_two", "source_hash", "name_hash"},
 	"routes[].action":    {"passthrough"},
 }

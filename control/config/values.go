@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -145,6 +146,24 @@ func parseCount(text string) (int, error) {
 		return 0, fmt.Errorf("%s is negative", quote(text))
 	}
 	return int(count), nil
+}
+
+// parsePrefix reads a range of addresses, or one address, which is the range of
+// itself alone. What is written in several ways comes out in one.
+func parsePrefix(text string) (netip.Prefix, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		address, err := netip.ParseAddr(text)
+		if err != nil || address.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%s is not a range of addresses, as in 10.0.0.0/8, nor one address", quote(text))
+		}
+		prefix = netip.PrefixFrom(address, address.BitLen())
+	}
+	const mapped = 96 // bits before the IPv4 address in an IPv6 one
+	if prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
+	}
+	return prefix.Masked(), nil
 }
 
 func isDigits(text string) bool {
