@@ -1,5 +1,5 @@
-// Package store says what a certificate store is asked and what it may answer, and holds the stores that need nothing
-// but the network or the disk: HTTP and Dir.
+// Package store says what a certificate store is asked and what it may answer, and holds the store that needs nothing but
+// the network, HTTP; the others are packages below it.
 //
 // The rule it guards: what comes out of a store is a bundle, a no or a failure, told apart once and here. A failure is
 // never taken for a no, everything that is read is bounded in size and time, and no pair is used that Check refused.
