@@ -50,7 +50,7 @@ func TestArrangeRefuses(t *testing.T) {
 		{"statu", `unknown command "statu", did you mean status?`},
 		{"statsu", `did you mean status?`},
 		{"nonsense", `unknown command "nonsense" (see hellogate --help)`},
-		{"cert", "cert needs one of ls, show (see hellogate cert --help)"},
+		{"cert", "cert needs one of ls, show, put, rm (see hellogate cert --help)"},
 		{"cert sho", `unknown command "cert sho", did you mean show?`},
 		{"status --jason", "unknown flag --jason"},
 		{"status --jso", "unknown flag --jso, did you mean --json?"},

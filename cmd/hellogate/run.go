@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"runtime"
 
 	"github.com/urfave/cli/v2"
@@ -19,11 +20,12 @@ func runCommand() *cli.Command {
 			"           hellogate run --config /etc/hellogate/hellogate.yaml\n\n" +
 			"It stays in the foreground and logs to standard error. SIGTERM, SIGINT and 'hellogate shutdown' let open\n" +
 			"connections end, for as long as limits.drain_timeout; a second signal ends it at once.\n" +
-			"The store's bearer token comes from --token-file or from the variable HELLOGATE_STORE_TOKEN.",
+			"The store's bearer token comes from --token-file or from the variable HELLOGATE_STORE_TOKEN, a Redis password\n" +
+			"from HELLOGATE_REDIS_PASSWORD.",
 		Flags: []cli.Flag{
 			configFlag(),
 			listFlag("listen", "`ADDRESS` to listen on, as in :443; may be repeated"),
-			textFlag("store", "certificate store: an https:// or http:// `URL`, or a folder"),
+			textFlag("store", "certificate store: an https://, http://, redis:// or rediss:// `URL`, or a folder"),
 			listFlag("backend", "`ADDRESS` of a server that gets the plaintext; may be repeated"),
 			textFlag("send-proxy", "PROXY protocol `VERSION` that the backend gets: off, v1 or v2 (default: v2)"),
 			textFlag("token-file", "`FILE` that holds the store's bearer token"),
@@ -64,6 +66,8 @@ func run(c *cli.Context) error {
 			Log:        log.Logger,
 			LogDropped: log.Dropped,
 			Profiles:   c.Bool("pprof"),
+
+			RedisPassword: os.Getenv(redisVariable),
 		})
 		if err != nil {
 			return err

@@ -17,6 +17,9 @@ var smallCase = []string{
 // tokenVariable holds the store's token, for which there is no flag: command lines are for all to see.
 const tokenVariable = "HELLOGATE_STORE_TOKEN"
 
+// redisVariable holds the Redis store's password.
+const redisVariable = "HELLOGATE_REDIS_PASSWORD"
+
 // settings is what run was told: by flags, by the environment, by a file, in that order.
 type settings struct {
 	config *config.Config

@@ -47,7 +47,7 @@ func TestDialOfItself(t *testing.T) {
 	s := own(t, g)
 	address := freePort(t)
 	for began, i := time.Now(), 0; i < tries && time.Since(began) < 1500*time.Millisecond; i++ {
-		c, err := g.Dial(t.Context(), s, nil, address, patience)
+		c, err := g.Dial(t.Context(), s, nil, Target{Address: address, Within: patience})
 		if err == nil {
 			t.Errorf("try %d: %v is connected to %v", i, c.LocalAddr(), c.RemoteAddr())
 			c.Close()

@@ -112,7 +112,7 @@ func dialPair(t *testing.T) (Conn, *Strand, *net.TCPConn) {
 	}
 	defer l.Close()
 	s := own(t, g)
-	c, err := g.Dial(t.Context(), s, nil, l.Addr().String(), patience)
+	c, err := g.Dial(t.Context(), s, nil, Target{Address: l.Addr().String(), Within: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -149,17 +150,20 @@ func Attach(accepted Conn, strand *Strand) error {
 	return nil
 }
 
-// Dial connects to address, host:port, for the strand whose goroutine calls it, within the time given. beside is a
+// Dial connects to a target, for the strand whose goroutine calls it. beside is a
 // connection of the same strand, or nil: one poller then serves both.
-func (g *Group) Dial(ctx context.Context, strand *Strand, beside Conn, address string, within time.Duration) (Conn, error) {
+func (g *Group) Dial(ctx context.Context, strand *Strand, beside Conn, to Target) (Conn, error) {
 	p := g.pollers[0]
 	if c, ok := beside.(*conn); ok {
 		p = c.poller
 	}
-	end := time.Now().Add(within)
-	targets, err := resolve(ctx, address, end)
+	end := time.Now().Add(to.Within)
+	targets, err := resolve(ctx, to.Address, end)
 	if err != nil {
 		return nil, err
+	}
+	if targets = slices.DeleteFunc(targets, to.forbids); len(targets) == 0 {
+		return nil, to.forbidden()
 	}
 	for i, target := range targets {
 		var c *conn

@@ -5,8 +5,8 @@ package socket
 import (
 	"context"
 	"net"
+	"net/netip"
 	"syscall"
-	"time"
 )
 
 // Group is what serves a program's sockets.
@@ -43,11 +43,16 @@ func Attach(accepted Conn, strand *Strand) error {
 	return nil
 }
 
-// Dial connects to address, host:port, for the strand whose goroutine calls it, within the time given.
-func (g *Group) Dial(ctx context.Context, strand *Strand, _ Conn, address string, within time.Duration) (Conn, error) {
-	dialer := net.Dialer{Timeout: within}
+// Dial connects to a target, for the strand whose goroutine calls it.
+func (g *Group) Dial(ctx context.Context, strand *Strand, _ Conn, to Target) (Conn, error) {
+	dialer := net.Dialer{Timeout: to.Within, Control: func(_, address string, _ syscall.RawConn) error {
+		if chosen, err := netip.ParseAddrPort(address); err != nil || to.forbids(chosen) {
+			return to.forbidden()
+		}
+		return nil
+	}}
 	dialer.SetMultipathTCP(false)
-	dialed, err := dialer.DialContext(ctx, "tcp", address)
+	dialed, err := dialer.DialContext(ctx, "tcp", to.Address)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,7 +110,7 @@ func TestDial(t *testing.T) {
 			_, port, _ := net.SplitHostPort(l.Addr().String())
 			g := startGroup(t)
 			s := own(t, g)
-			c, err := g.Dial(t.Context(), s, nil, net.JoinHostPort(test.host, port), patience)
+			c, err := g.Dial(t.Context(), s, nil, Target{Address: net.JoinHostPort(test.host, port), Within: patience})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +162,7 @@ func TestDialFails(t *testing.T) {
 				time.AfterFunc(settled, func() { s.Cut(); cancel() })
 			}
 			began := time.Now()
-			c, err := g.Dial(ctx, s, nil, test.address, limit)
+			c, err := g.Dial(ctx, s, nil, Target{Address: test.address, Within: limit})
 			if err == nil {
 				c.Close()
 			}
@@ -307,4 +308,41 @@ func visit(t *testing.T, address string, id uint64) int64 {
 		return 0
 	}
 	return 1
+}
+
+// Which addresses may be connected to is asked about those that a name stands for.
+func TestDialPermit(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, test := range []struct {
+		host, permitted string
+		dialled         bool
+	}{
+		{"127.0.0.1", "127.0.0.0/8", true},
+		{"127.0.0.1", "10.0.0.0/8", false},
+		{"::ffff:127.0.0.1", "127.0.0.0/8", true},
+		{"::ffff:127.0.0.1", "::/0", false},
+		{"localhost", "127.0.0.0/8", true},
+		{"localhost", "10.0.0.0/8", false},
+	} {
+		t.Run(test.host+" in "+test.permitted, func(t *testing.T) {
+			g := startGroup(t)
+			s := own(t, g)
+			to := Target{
+				Address: net.JoinHostPort(test.host, port), Within: patience,
+				Permit: netip.MustParsePrefix(test.permitted).Contains,
+			}
+			c, err := g.Dial(t.Context(), s, nil, to)
+			if err == nil {
+				c.Close()
+			}
+			if dialled := err == nil; dialled != test.dialled {
+				t.Errorf("dialled %v: %v", dialled, err)
+			}
+		})
+	}
 }
