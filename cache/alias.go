@@ -41,12 +41,15 @@ func (c *Cache) mayAlias(chain [][]byte) error {
 // not come back by itself.
 func (c *Cache) realias(f *flight, owner *entry, got answer) {
 	for _, alias := range slices.Clone(c.aliases[owner]) {
-		if next := aliasOf(owner, alias.name, got.trusted); next != nil {
+		if next := aliasOf(owner, alias.key, got.trusted); next != nil {
 			next.trouble = alias.held.Load().trouble
 			c.replace(alias, next)
 		} else {
-			c.remove(alias)
+			c.drop(alias)
 		}
+	}
+	if isLegacy(owner.key) {
+		return // the names of what was chosen for one class of clients are no other's
 	}
 	for i, p := range owner.held.Load().pairs {
 		if p == nil || !got.trusted[i] {
@@ -60,9 +63,10 @@ func (c *Cache) realias(f *flight, owner *entry, got answer) {
 	}
 }
 
-// free reports whether an alias may be made of a name: what was fetched for that very name, or refused, comes first.
+// free reports whether an alias may be made of a name: what was fetched for that very name, or refused, comes first. f is
+// nil when it comes from the disk.
 func (c *Cache) free(f *flight, name string, now moment) bool {
-	if strings.HasPrefix(name, "*") || f.flushed(name) || c.unknown.recall(name, now) != nil {
+	if isWildcard(name) && !c.options.Wildcards || f != nil && f.flushed(name) || c.unknown.recall(name, now) != nil {
 		return false
 	}
 	found, _ := c.index.find(name)
@@ -71,14 +75,19 @@ func (c *Cache) free(f *flight, name string, now moment) bool {
 
 func (c *Cache) addAlias(owner *entry, name string, trusted [2]bool) {
 	if next := aliasOf(owner, name, trusted); next != nil {
-		c.aliases[owner] = append(c.aliases[owner], c.insert(strings.Clone(name), next))
+		alias := c.insert(strings.Clone(name), next)
+		if !isWildcard(name) {
+			alias.flags.Store(flagEager) // it is asked for itself when it is used
+		}
+		c.aliases[owner] = append(c.aliases[owner], alias)
+		c.persistAlias(alias)
 	}
 }
 
 // aliasOf returns what an alias of owner holds, with references of its own, or nil.
 func aliasOf(owner *entry, name string, trusted [2]bool) *held {
 	from := owner.held.Load()
-	alias := &held{fetched: from.fetched, stale: from.stale, store: from.store, owner: owner}
+	alias := &held{fetched: from.fetched, stale: from.stale, store: from.store, owner: owner, kind: from.kind &^ kindPinned}
 	for i, p := range from.pairs {
 		if p == nil || !trusted[i] || !p.covers(name) {
 			continue
@@ -103,18 +112,6 @@ func (c *Cache) follow(owner *entry) {
 		next := *alias.held.Load()
 		next.fetched, next.stale = owner.held.Load().fetched, owner.held.Load().stale
 		c.set(alias, &next)
-	}
-}
-
-// aliasUsed has an alias fetched for itself at its first use.
-func (c *Cache) aliasUsed(alias *entry) {
-	if alias.flags.Load()&flagAsked != 0 || alias.flags.Or(flagAsked)&flagAsked != 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.unlock()
-	if alias.held.Load() != nil {
-		c.plan(alias, c.clock.now().mono)
 	}
 }
 

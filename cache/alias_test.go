@@ -98,7 +98,7 @@ func TestAliasesFollowTheirOwner(t *testing.T) {
 		if info, _ := l.Show("b.example"); info.Fingerprint != fmt.Sprintf("%x", sha256.Sum256(second.Leaf.Raw)) {
 			t.Fatalf("b.example has the old certificate: %+v", info)
 		}
-		flushed := l.Flush("a.example")
+		flushed, _ := l.Flush("a.example")
 		if got := strings.Join(flushed, " "); got != "a.example b.example d.example" {
 			t.Fatalf("flushed %s", got)
 		}
@@ -124,7 +124,7 @@ func TestFlushedAliasStaysAway(t *testing.T) {
 	run(t, func(o *Options) { o.TTL = time.Hour }, func(t *testing.T, l *lab) {
 		shared := l.stock("a.example", "b.example")
 		l.serves("a.example", shared, Miss)
-		if got := l.Flush("b.example"); len(got) != 1 || got[0] != "b.example" {
+		if got, _ := l.Flush("b.example"); len(got) != 1 || got[0] != "b.example" {
 			t.Fatalf("flushed %v", got)
 		}
 		l.sleep(3 * time.Hour)

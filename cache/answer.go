@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unique"
@@ -18,7 +19,8 @@ type answer struct {
 	bundle  *store.Bundle // nil with err, unless err is about it
 	err     error
 	now     moment
-	pairs   [2]*pair // those accepted, as in held
+	took    time.Duration // that the store needed
+	pairs   [2]*pair      // those accepted, as in held
 	signers [2]crypto.Signer
 	trusted [2]bool  // those that may make aliases
 	refused []error  // why others were not
@@ -83,12 +85,7 @@ func (c *Cache) accept(got *answer, offered store.Pair, name string) error {
 	}
 	got.pairs[at], got.signers[at] = accepted, c.options.Signer(checked.Signer)
 	got.trusted[at] = accepted.names != name && c.mayAlias(checked.Pair.Chain) == nil
-	if checked.Leaf.MissingIntermediate {
-		got.remarks = append(got.remarks, "its intermediate certificate is missing: most clients will refuse it")
-	}
-	if checked.Leaf.MustStaple {
-		got.remarks = append(got.remarks, "it asks for a stapled OCSP response, which is not sent")
-	}
+	got.remarks = append(got.remarks, accepted.odd.remarks()...)
 	return nil
 }
 
@@ -103,6 +100,16 @@ func (a answer) held() *held {
 		fetched:  a.now.mono,
 		stale:    a.now.mono,
 		store:    unique.Make(a.bundle.Store),
+		took:     microseconds(a.took),
+	}
+	if a.bundle.Partial {
+		fresh.kind |= kindPartial
+	}
+	if a.trusted[0] {
+		fresh.kind |= kindTrusted
+	}
+	if a.trusted[1] {
+		fresh.kind |= kindTrustedSecond
 	}
 	if validator := a.bundle.Validator; !validator.IsZero() {
 		fresh.validator = &store.Validator{
@@ -131,6 +138,9 @@ func (a answer) unkept() outcome {
 	}
 	return outcome{ready: newReady(nil, fresh, a.certificates(fresh.pairs))}
 }
+
+// microseconds is how a duration is kept: up to half an hour.
+func microseconds(d time.Duration) int32 { return int32(min(d.Microseconds(), math.MaxInt32)) }
 
 func firstToExpire(pairs [2]*pair) *pair {
 	if pairs[1] != nil && pairs[1].notAfter < pairs[0].notAfter {

@@ -1,82 +1,24 @@
-// Package cache finds the certificate for a name: in memory, else from the store.
+// Package cache finds the certificate for a name: in memory, else on disk, else from the store.
 //
 // It guards these rules. A handshake for a name that is cached waits for nobody: a hit takes no lock and allocates
 // nothing. A failure of the store is never taken for a no, and takes no name offline before its certificate expires. An
 // expired certificate is never served. What is held is bounded in bytes, and what clients can make it remember of names
-// that nobody knows never displaces a certificate. What was asked for before a flush is never cached after it.
+// that nobody knows never displaces a certificate, nor makes a store be asked more often than it should be. What was asked
+// for before a flush, or before the store told of a change, is never cached after it, and what was flushed does not come
+// back from the disk.
 package cache
 
 import (
 	"context"
-	"crypto"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"hellogate/store"
 )
-
-// Options is what a Cache is made of. Zero values get the defaults in parentheses.
-type Options struct {
-	// Store is asked for what is not cached. It must bound each Fetch by a timeout of its own.
-	Store store.Store
-	// Size bounds what is held in memory, in bytes (512 MiB): certificates and keys as bytes, the parsed ones in use (a
-	// sixteenth of it) and the remembered answers without a certificate (another).
-	Size int64
-	// TTL is the lifetime of every answer when it is above 0, whatever the store and the certificate say.
-	TTL time.Duration
-	// MinTTL is the shortest lifetime that a store's answer can have (5m).
-	MinTTL time.Duration
-	// RenewBefore is how long before its end a certificate is asked for again when nothing else says when. 0: 7 days, or a
-	// third of the certificate's lifetime if that is less.
-	RenewBefore time.Duration
-	// NegativeTTL is how long a store's no is remembered (30s).
-	NegativeTTL time.Duration
-	// WithdrawAfter is how long a store must go on denying a name that is cached before it is dropped (10m).
-	WithdrawAfter time.Duration
-	// LookupTimeout bounds a Get, however many it has to queue behind (5s).
-	LookupTimeout time.Duration
-	// Fetches is how many requests to the store may be under way at once (64).
-	Fetches int
-	// Aliases says which certificates answer for their other names too.
-	Aliases AliasPolicy
-	// AliasRoots are roots that AliasesVerified accepts besides the system's; nil: none.
-	AliasRoots *x509.CertPool
-	// Signer, when set, wraps every private key that is served.
-	Signer func(crypto.Signer) crypto.Signer
-	// SignerBytes, when set, is what Signer's result for the key with this public key holds outside of Go's heap, in bytes.
-	// It must always be the same. It counts against Size while the key is in use.
-	SignerBytes func(crypto.PublicKey) int64
-	// Log takes a line for each event.
-	Log zerolog.Logger
-}
-
-func (o Options) withDefaults() Options {
-	setDefault(&o.Size, 512<<20)
-	setDefault(&o.MinTTL, 5*time.Minute)
-	setDefault(&o.NegativeTTL, 30*time.Second)
-	setDefault(&o.WithdrawAfter, 10*time.Minute)
-	setDefault(&o.LookupTimeout, 5*time.Second)
-	setDefault(&o.Fetches, 64)
-	if o.Signer == nil {
-		o.Signer = func(key crypto.Signer) crypto.Signer { return key }
-	}
-	if o.SignerBytes == nil {
-		o.SignerBytes = func(crypto.PublicKey) int64 { return 0 }
-	}
-	return o
-}
-
-func setDefault[N int | int64 | time.Duration](option *N, value N) {
-	if *option <= 0 {
-		*option = value
-	}
-}
 
 // Query is what is known of a client that needs a certificate.
 type Query struct {
@@ -102,6 +44,13 @@ const (
 
 func (s Source) String() string { return [...]string{"none", "hit", "stale", "miss", "pinned"}[s] }
 
+// Answer is what a client gets.
+type Answer struct {
+	Certificate *tls.Certificate
+	Source      Source
+	Routing     *Routing // nil: the store says nothing of it
+}
+
 var errClosed = errors.New("certificate cache: closed")
 
 // Cache holds certificates by name. It is safe for concurrent use.
@@ -114,6 +63,7 @@ type Cache struct {
 	life    context.Context // ends with Close
 	end     context.CancelFunc
 	wake    chan struct{} // the schedule changed
+	erased  atomic.Uint64 // how often something was taken off the disk
 	workers sync.WaitGroup
 
 	// mu guards what follows and every write to the index. It is never held while a store is asked, a key is parsed, a
@@ -131,7 +81,10 @@ type Cache struct {
 	asking   map[*flight]bool    // those that the store is being asked for
 	queue    queue               // those that wait for their turn
 	guard    guard
-	events   []event // to be logged at unlock
+	budget   budget
+	trusted  map[string]int64 // by store: since when, by the wall, what it answered before does not count as fresh
+	events   []event          // to be logged at unlock
+	told     []Event          // to be told at unlock
 	totals   totals
 	// refreshing is how many of those the store is being asked for are refreshes.
 	refreshing    int
@@ -154,10 +107,19 @@ func New(options Options) *Cache {
 		flights: make(map[string]*flight),
 		asking:  make(map[*flight]bool),
 		queue:   newQueue(),
+		budget:  newBudget(options.Lookups),
+		trusted: make(map[string]int64),
 	}
 	c.clock.start = time.Now()
 	c.life, c.end = context.WithCancel(context.Background())
 	c.workers.Go(c.keepFresh)
+	if watcher, tells := options.Store.(store.Watcher); tells {
+		c.workers.Go(func() { watcher.Watch(c.life, c.changed) })
+	}
+	if options.Disk != nil {
+		c.loadPinned()
+		c.workers.Go(c.warmUp)
+	}
 	return c
 }
 
@@ -175,53 +137,77 @@ func (c *Cache) Close() {
 
 // Get returns the certificate for the name that a client asks for. An error that wraps store.ErrUnknown is a no; any
 // other is a failure: a *store.Failure in its chain when the store failed, context.DeadlineExceeded when it was the time
-// to wait that ran out.
-func (c *Cache) Get(ctx context.Context, query Query) (*tls.Certificate, Source, error) {
-	if certificate, source := c.cached(query); certificate != nil { // for that name, or as an alias
-		return certificate, source, nil
+// to wait that ran out, ErrLimited when too many unknown names were asked for.
+func (c *Cache) Get(ctx context.Context, query Query) (Answer, error) {
+	if got := c.cached(query); got.Certificate != nil { // for that name, as an alias or by a wildcard
+		return got, nil
+	}
+	if c.load(query) {
+		if got := c.cached(query); got.Certificate != nil {
+			return got, nil
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.LookupTimeout)
 	defer cancel()
 	joined, err := c.enter(query)
 	if err != nil {
-		return nil, None, err
+		return Answer{}, err
 	}
 	return c.wait(ctx, joined, query)
 }
 
-// cached returns the certificate that is held for a name, nil if there is none.
-func (c *Cache) cached(query Query) (*tls.Certificate, Source) {
-	hot, hash := c.hot.index.find(query.Name)
-	if hot == nil {
-		if hot = c.warm(query.Name); hot == nil {
-			return nil, None
-		}
-	}
+// cached returns what is held for a client, without a certificate if there is none.
+func (c *Cache) cached(query Query) Answer {
 	now := c.clock.now()
-	if now.reached(hot.notAfter) {
-		return nil, None
+	hot, hash := c.find(query.Name, now)
+	if hot == nil && c.options.Wildcards {
+		hot, hash = c.findWildcard(query.Name, now)
 	}
-	certificate := hot.pick(query.Hello)
-	if certificate == nil {
-		if certificate, _ = c.pick(hot, query.Hello); certificate == nil {
-			return nil, None
+	if hot == nil {
+		return Answer{}
+	}
+	certificate, suits := c.pick(hot, query.Hello)
+	if !suits && hot.partial && query.legacy() {
+		// Another was chosen, or is to be, for clients like this one.
+		if hot, hash = c.find(keyOf(query.Name, true), now); hot == nil {
+			return Answer{}
 		}
+		certificate, _ = c.pick(hot, query.Hello)
 	}
-	hot.use()
-	if hot.alias {
-		c.aliasUsed(hot.entry)
+	if certificate == nil {
+		return Answer{}
 	}
-	return certificate, c.counts.hit(hash, now.mono > hot.stale.Load())
+	if hot.use() {
+		c.askAgain(hot.entry)
+	}
+	if hot.routing != nil && now.mono > hot.routing.until {
+		c.askRouting(hot.entry)
+	}
+	return Answer{certificate, c.counts.hit(hash, hot.pinned, now.mono > hot.stale.Load()), hot.routing}
 }
 
-// warm makes what is cached for a name ready; nil if nothing is.
-func (c *Cache) warm(name string) *ready {
-	found, _ := c.index.find(name)
+// find returns what is held under a key, ready; nil if nothing is that can be served.
+func (c *Cache) find(key string, now moment) (*ready, uint64) {
+	hot, hash := c.hot.index.find(key)
+	if hot == nil {
+		if hot = c.warm(key, now); hot == nil {
+			return nil, hash
+		}
+	}
+	if now.reached(hot.notAfter) {
+		return nil, hash
+	}
+	return hot, hash
+}
+
+// warm makes what is cached under a key ready; nil if nothing is.
+func (c *Cache) warm(key string, now moment) *ready {
+	found, _ := c.index.find(key)
 	if found == nil {
 		return nil
 	}
 	held := found.held.Load()
-	if held == nil || held.expired(c.clock.now()) {
+	if held == nil || held.expired(now) {
 		return nil
 	}
 	hot, err := c.hot.warm(found, held, false)
@@ -231,28 +217,31 @@ func (c *Cache) warm(name string) *ready {
 	return hot
 }
 
-// enter joins the fetch under way for a name or begins one, unless a no or a failure is remembered.
+// enter joins the fetch under way for a client or begins one, unless a no or a failure is remembered.
 func (c *Cache) enter(query Query) (*flight, error) {
+	legacy := query.legacy()
+	key := keyOf(query.Name, legacy)
 	c.mu.Lock()
 	defer c.unlock()
 	now := c.clock.now()
-	if found := c.usable(query.Name, now); found != nil { // since we looked
+	if found := c.usable(query.Name, now); found != nil && !(legacy && found.held.Load().partial()) { // since we looked
 		return landed(outcomeOf(found)), nil
 	}
-	if err := c.unknown.recall(query.Name, now); err != nil {
-		c.totals.remembered++
-		return nil, err
+	if found := c.usable(key, now); found != nil {
+		return landed(outcomeOf(found)), nil
 	}
-	if err := c.failed.recall(query.Name, now); err != nil {
-		c.totals.remembered++
-		return nil, err
+	for _, remembered := range []*denials{&c.unknown, &c.failed} {
+		if err := remembered.recall(key, now); err != nil {
+			c.totals.remembered++
+			return nil, err
+		}
 	}
-	return c.join(query)
+	return c.join(query, key)
 }
 
-// usable returns the entry for a name if what it holds may be served; what has expired is removed.
-func (c *Cache) usable(name string, now moment) *entry {
-	found, _ := c.index.find(name)
+// usable returns the entry under a key if what it holds may be served; what has expired is removed.
+func (c *Cache) usable(key string, now moment) *entry {
+	found, _ := c.index.find(key)
 	if found != nil && found.held.Load().expired(now) && c.trim(found, now) == nil {
 		return nil
 	}

@@ -60,7 +60,7 @@ func TestFetchOutlivesItsClient(t *testing.T) {
 		l.shelf.setDelay(2 * time.Second)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_, _, err := l.Get(ctx, Query{Name: "a.example"})
+		_, err := l.Get(ctx, Query{Name: "a.example"})
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
@@ -150,7 +150,7 @@ func TestHungStoreAndFloodWhileKnownNamesAreServed(t *testing.T) {
 		var flood sync.WaitGroup
 		for i := range 5000 {
 			flood.Go(func() {
-				_, _, err := l.Get(context.Background(), Query{Name: fmt.Sprintf("x%d.example", i), Client: netip.MustParseAddr("198.51.100.7")})
+				_, err := l.Get(context.Background(), Query{Name: fmt.Sprintf("x%d.example", i), Client: netip.MustParseAddr("198.51.100.7")})
 				if err == nil || errors.Is(err, store.ErrUnknown) {
 					t.Errorf("x%d.example: got %v", i, err)
 				}
@@ -229,13 +229,13 @@ func TestPairsByWhatTheClientCanUse(t *testing.T) {
 			ServerName: "a.example", SupportedVersions: []uint16{tls.VersionTLS13}, SupportedCurves: []tls.CurveID{tls.X25519},
 			SignatureSchemes: []tls.SignatureScheme{tls.PSSWithSHA256},
 		}
-		certificate, _, err := l.Get(context.Background(), Query{Name: "a.example", Hello: hello})
-		if err != nil || string(certificate.Certificate[0]) != string(rsa.Leaf.Raw) {
+		got, err := l.Get(context.Background(), Query{Name: "a.example", Hello: hello})
+		if err != nil || string(got.Certificate.Certificate[0]) != string(rsa.Leaf.Raw) {
 			t.Fatalf("an RSA-only client got something else (%v)", err)
 		}
 		hello.SignatureSchemes = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256}
-		certificate, _, err = l.Get(context.Background(), Query{Name: "a.example", Hello: hello})
-		if err != nil || string(certificate.Certificate[0]) != string(ecdsa.Leaf.Raw) {
+		got, err = l.Get(context.Background(), Query{Name: "a.example", Hello: hello})
+		if err != nil || string(got.Certificate.Certificate[0]) != string(ecdsa.Leaf.Raw) {
 			t.Fatalf("a client that can use both did not get ECDSA (%v)", err)
 		}
 	})
@@ -268,7 +268,7 @@ func TestRequestCarriesTheHello(t *testing.T) {
 	run(t, nil, func(t *testing.T, l *lab) {
 		l.stock("a.example")
 		hello := &tls.ClientHelloInfo{SignatureSchemes: []tls.SignatureScheme{tls.Ed25519}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256}, SupportedVersions: []uint16{tls.VersionTLS13}}
-		if _, _, err := l.Get(context.Background(), Query{Name: "a.example", Hello: hello}); err != nil {
+		if _, err := l.Get(context.Background(), Query{Name: "a.example", Hello: hello}); err != nil {
 			t.Fatal(err)
 		}
 		if request := l.shelf.last(); len(request.SignatureSchemes) != 1 || len(request.CipherSuites) != 1 {

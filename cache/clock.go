@@ -43,3 +43,8 @@ func (m moment) reached(unix int64) bool { return m.wall/int64(time.Second) >= u
 func (m moment) until(unix int64) time.Duration { return time.Unix(unix, 0).Sub(time.Unix(0, m.wall)) }
 
 func (m moment) after(d time.Duration) int64 { return m.mono + int64(d) }
+
+// wallOf is what the wall shows when mono is, in nanoseconds since 1970, and monoOf the other way round, as the wall is
+// set now.
+func (m moment) wallOf(mono int64) int64 { return m.wall + mono - m.mono }
+func (m moment) monoOf(wall int64) int64 { return m.mono + wall - m.wall }

@@ -7,14 +7,18 @@ const stripes = 64
 // counters counts hits. What many processors would add to one number is spread over several, by name, each on lines of
 // its own.
 type counters [stripes]struct {
-	hits, stale atomic.Uint64
-	_           [112]byte
+	hits, stale, pinned atomic.Uint64
+	_                   [104]byte
 }
 
 // hit counts a hit and says what it was.
-func (c *counters) hit(hash uint64, stale bool) Source {
+func (c *counters) hit(hash uint64, pinned, stale bool) Source {
 	stripe := &c[hash%stripes]
-	if stale {
+	switch {
+	case pinned:
+		stripe.pinned.Add(1)
+		return Pinned
+	case stale:
 		stripe.stale.Add(1)
 		return Stale
 	}
@@ -22,20 +26,21 @@ func (c *counters) hit(hash uint64, stale bool) Source {
 	return Hit
 }
 
-func (c *counters) sum() (hits, stale uint64) {
+func (c *counters) sum() (hits, stale, pinned uint64) {
 	for i := range c {
 		hits += c[i].hits.Load()
 		stale += c[i].stale.Load()
+		pinned += c[i].pinned.Load()
 	}
-	return hits, stale
+	return hits, stale, pinned
 }
 
 // totals are counted under Cache.mu.
 type totals struct {
 	misses, coalesced, remembered uint64
 	fetches, failures, refreshes  uint64
-	evictions                     uint64
-	withdrawn                     int // names that are now
+	evictions, limited, loaded    uint64
+	withdrawn, pinned             int // names that are now
 }
 
 // Stats says how a Cache does. Counts are since it was made.
@@ -50,14 +55,18 @@ type Stats struct {
 	Negative   int // names that a no is remembered of
 	Failing    int // names that a failure is remembered of
 	Withdrawn  int // names that are served although the store denies them
+	Pinned     int // names whose certificate was put there by hand
 	Queued     int // names that wait for the store's time
 	Fetching   int // requests under way
 
 	Hits       uint64 // Gets that were answered from what was held
 	Stale      uint64 // the same, past the end of its lifetime
+	PinnedHits uint64 // the same, with a certificate that was put there by hand
 	Misses     uint64 // Gets that began a fetch
 	Coalesced  uint64 // Gets that joined one
 	Remembered uint64 // Gets that a no or a failure was remembered for
+	Limited    uint64 // Gets that were refused because too many unknown names were asked for
+	Loaded     uint64 // names that were taken from the disk
 
 	Fetches       uint64 // requests to the store
 	Refreshes     uint64 // of them, those that no client waited for
@@ -69,7 +78,7 @@ type Stats struct {
 
 // Stats returns how the cache does now.
 func (c *Cache) Stats() Stats {
-	hits, stale := c.counts.sum()
+	hits, stale, pinned := c.counts.sum()
 	hot, hotBytes := c.hot.size()
 	c.mu.Lock()
 	defer c.unlock()
@@ -88,13 +97,17 @@ func (c *Cache) Stats() Stats {
 		Negative:        len(c.unknown.byName),
 		Failing:         len(c.failed.byName),
 		Withdrawn:       c.totals.withdrawn,
+		Pinned:          c.totals.pinned,
 		Queued:          c.queue.count,
 		Fetching:        len(c.asking),
 		Hits:            hits,
 		Stale:           stale,
+		PinnedHits:      pinned,
 		Misses:          c.totals.misses,
 		Coalesced:       c.totals.coalesced,
 		Remembered:      c.totals.remembered,
+		Limited:         c.totals.limited,
+		Loaded:          c.totals.loaded,
 		Fetches:         c.totals.fetches,
 		Refreshes:       c.totals.refreshes,
 		FetchFailures:   c.totals.failures,

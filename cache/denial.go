@@ -43,7 +43,7 @@ func (d *denials) recall(name string, now moment) error {
 	if held == nil || now.mono >= held.until {
 		return nil
 	}
-	return fmt.Errorf("certificate for %q: remembered for another %s: %w", name, round(held.until-now.mono), held.err)
+	return fmt.Errorf("certificate for %q: remembered for another %s: %w", hostOf(name), round(held.until-now.mono), held.err)
 }
 
 // no remembers that the store said no. Its text is not worth its memory: there may be very many.

@@ -12,7 +12,7 @@ import (
 // entry is a name that has a certificate. It goes when its name is flushed, withdrawn, evicted or expired, and never
 // comes back: the next certificate for the name gets an entry of its own.
 type entry struct {
-	name  string
+	key   string                // a name; or what keyOf makes of one; or the wildcard whose alias it is
 	held  atomic.Pointer[held]  // nil once removed
 	ready atomic.Pointer[ready] // while it is in the hot tier
 	flags atomic.Uint32
@@ -20,9 +20,13 @@ type entry struct {
 }
 
 const (
-	flagUsed  = 1 << iota // since the evicting hand came by, and before it was cooled
-	flagAsked             // an alias whose own certificate has been asked for
+	flagUsed         = 1 << iota // since the evicting hand came by, and before it was cooled
+	flagEager                    // to be asked for again when it is used next
+	flagRoutingAsked             // for its routing, which is past its time
+	flagAnnounced                // the store told of a change of this very name, and was not asked since
 )
+
+func (e *entry) name() string { return hostOf(e.key) }
 
 // spared reports whether the entry was used since it was last asked.
 func (e *entry) spared() bool {
@@ -40,7 +44,28 @@ type held struct {
 	validator *store.Validator // nil: none
 	owner     *entry           // of an alias: the entry whose certificate it is
 	trouble   *trouble         // nil: none
+	routing   *Routing         // nil: none
+	took      int32            // how long the store took to answer, in microseconds
+	kind      kind
 }
+
+// kind says what an entry's certificates are.
+type kind uint8
+
+const (
+	kindPartial       kind = 1 << iota // chosen for the client that asked
+	kindPinned                         // put there by hand
+	kindDisk                           // not asked for since it came from the disk
+	kindTrusted                        // the first may make aliases
+	kindTrustedSecond                  // the second may
+)
+
+func (h *held) trusted() [2]bool {
+	return [2]bool{h.kind&kindTrusted != 0, h.kind&kindTrustedSecond != 0}
+}
+
+func (h *held) partial() bool { return h.kind&kindPartial != 0 }
+func (h *held) pinned() bool  { return h.kind&kindPinned != 0 }
 
 // trouble is what went wrong with a name since it was last fetched.
 type trouble struct {
@@ -48,6 +73,7 @@ type trouble struct {
 	failures  int
 	withdrawn bool
 	since     int64 // when the store first denied it
+	warned    int64 // when it was last said that the certificate is about to expire; 0: never
 }
 
 // each yields the pairs; none of nil.
@@ -66,11 +92,19 @@ func (h *held) each() iter.Seq[*pair] {
 
 func (h *held) expired(now moment) bool { return now.reached(h.notAfter) }
 
-// with returns a copy that remembers trouble.
-func (h *held) with(t trouble) *held {
+// with returns a copy that remembers trouble; nil is none.
+func (h *held) with(t *trouble) *held {
 	changed := *h
-	changed.trouble = &t
+	changed.trouble = t
 	return &changed
+}
+
+// warned is when it was last said that what an entry holds is about to expire. nil is nobody.
+func (e *entry) warned() int64 {
+	if e == nil {
+		return 0
+	}
+	return e.held.Load().troubled().warned
 }
 
 // troubled returns the trouble there is, or none.
@@ -97,7 +131,7 @@ const (
 
 // cost is what an entry takes in bytes without its pairs.
 func (e *entry) cost(h *held) int64 {
-	bytes := entryOwnCost + allocated(len(e.name)) + h.cost()
+	bytes := entryOwnCost + allocated(len(e.key)) + h.cost()
 	if h.owner == nil {
 		return bytes + slotShare
 	}
@@ -108,6 +142,9 @@ func (h *held) cost() int64 {
 	bytes := allocated(int(unsafe.Sizeof(*h)))
 	if h.validator != nil {
 		bytes += allocated(int(unsafe.Sizeof(*h.validator))) + allocated(len(h.validator.ETag)) + allocated(len(h.validator.LastModified))
+	}
+	if h.routing != nil {
+		bytes += h.routing.cost()
 	}
 	if h.trouble != nil {
 		bytes += allocated(int(unsafe.Sizeof(*h.trouble))) + allocated(len(h.trouble.err))

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"hellogate/store"
 )
@@ -17,6 +18,7 @@ import (
 // Nobody waits for one that refreshes an entry.
 type flight struct {
 	request store.Request
+	key     string        // of what is fetched
 	entry   *entry        // that is being refreshed, nil for none
 	done    chan struct{} // closed once outcome is set
 	outcome outcome
@@ -49,15 +51,19 @@ func landed(result outcome) *flight {
 	return f
 }
 
-// join returns the flight for a name, a new one if there is none to be joined. The caller holds mu.
-func (c *Cache) join(query Query) (*flight, error) {
+// join returns the flight for a client, a new one if there is none to be joined. The caller holds mu.
+func (c *Cache) join(query Query, key string) (*flight, error) {
 	if c.closed {
 		return nil, errClosed
 	}
-	f := c.flights[query.Name]
+	f := c.flights[key]
 	if f == nil {
+		if err := c.budget.check(query.Client, c.clock.now()); err != nil {
+			c.totals.limited++
+			return nil, fmt.Errorf("certificate for %q: %w", query.Name, err)
+		}
 		c.totals.misses++
-		f = c.begin(query)
+		f = c.begin(query, key)
 	} else {
 		c.totals.coalesced++
 		c.queue.join(f, query.Client)
@@ -67,22 +73,24 @@ func (c *Cache) join(query Query) (*flight, error) {
 	return f, nil
 }
 
-func (c *Cache) begin(query Query) *flight {
+func (c *Cache) begin(query Query, key string) *flight {
 	f := &flight{
 		request: requestOf(query),
+		key:     strings.Clone(key), // which may be a part of a whole ClientHello
 		client:  query.Client,
 		began:   c.clock.now().mono,
 		done:    make(chan struct{}),
 	}
-	c.flights[f.request.Name] = f
+	f.request.Name, f.request.WithoutECDSA = hostOf(f.key), isLegacy(f.key)
+	c.flights[f.key] = f
 	c.queue.push(f)
 	c.dispatch()
 	return f
 }
 
+// requestOf is what a store may learn of the client.
 func requestOf(query Query) store.Request {
-	// A name may be a part of a whole ClientHello.
-	request := store.Request{Name: strings.Clone(query.Name)}
+	var request store.Request
 	if hello := query.Hello; hello != nil {
 		request.SignatureSchemes, request.CipherSuites = hello.SignatureSchemes, hello.CipherSuites
 		if hello.Conn != nil {
@@ -100,52 +108,53 @@ func addressOf(local net.Addr) netip.Addr {
 }
 
 // wait waits for a flight as long as ctx allows. What is there already is taken whatever ctx says.
-func (c *Cache) wait(ctx context.Context, f *flight, query Query) (*tls.Certificate, Source, error) {
+func (c *Cache) wait(ctx context.Context, f *flight, query Query) (Answer, error) {
 	select {
 	case <-f.done:
 	default:
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return nil, None, c.leave(ctx, f)
+			return Answer{}, c.leave(ctx, f)
 		}
 	}
-	certificate, err := c.take(f.outcome, query.Hello)
-	if err != nil {
-		return nil, None, err
-	}
-	return certificate, Miss, nil
+	return c.take(f.outcome, query.Hello)
 }
 
-// take returns the certificate of an outcome that suits a client.
-func (c *Cache) take(got outcome, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+// take returns what an outcome has for a client.
+func (c *Cache) take(got outcome, hello *tls.ClientHelloInfo) (Answer, error) {
 	if got.err != nil {
-		return nil, got.err
+		return Answer{}, got.err
 	}
 	if got.ready == nil {
 		hot, err := c.hot.warm(got.entry, got.held, false)
 		if err != nil {
-			return nil, fmt.Errorf("certificate for %q: %w", got.entry.name, err)
+			return Answer{}, fmt.Errorf("certificate for %q: %w", got.entry.name(), err)
 		}
 		got.ready = hot
 	}
-	return c.pick(got.ready, hello)
+	certificate, _ := c.pick(got.ready, hello)
+	if certificate == nil {
+		return Answer{}, fmt.Errorf("certificate for %q: its key can't be parsed", got.entry.name())
+	}
+	return Answer{certificate, Miss, got.ready.routing}, nil
 }
 
-// pick returns the certificate that suits a client, made ready if it is not.
-func (c *Cache) pick(from *ready, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if certificate := from.pick(hello); certificate != nil {
-		return certificate, nil
+// pick returns the certificate that suits a client best, made ready if it is not, and whether the client can use it, which
+// is known only of what a store chose for some client. It returns nil when a key can't be parsed, which a fetch mends.
+func (c *Cache) pick(from *ready, hello *tls.ClientHelloInfo) (certificate *tls.Certificate, suits bool) {
+	if certificate, suits = from.pick(hello); certificate != nil {
+		return certificate, suits
 	}
 	held := from.entry.held.Load()
 	if held == nil || held.pairs[1] == nil {
-		return from.first, nil // it changed just now: there is no second any more
+		return from.first, true // it changed just now: there is no second any more
 	}
 	both, err := c.hot.warm(from.entry, held, true)
 	if err != nil {
-		return nil, fmt.Errorf("certificate for %q: %w", from.entry.name, err)
+		return nil, false
 	}
-	return both.second, nil
+	return both.second, true
 }
 
 // leave gives up waiting. What nobody waits for any more and the store has not been asked yet, it never is.
@@ -166,8 +175,8 @@ func (c *Cache) leave(ctx context.Context, f *flight) error {
 
 // unjoin keeps arrivals from joining f.
 func (c *Cache) unjoin(f *flight) {
-	if c.flights[f.request.Name] == f {
-		delete(c.flights, f.request.Name)
+	if c.flights[f.key] == f {
+		delete(c.flights, f.key)
 	}
 }
 
@@ -210,7 +219,7 @@ func (c *Cache) next() *flight {
 
 // ask asks the store and lets everybody know what it said.
 func (c *Cache) ask(f *flight) {
-	bundle, err := c.options.Store.Fetch(c.life, f.request)
+	bundle, err := c.fetch(f)
 	got := c.judge(f.request, bundle, err)
 	c.mu.Lock()
 	defer c.unlock()
@@ -218,21 +227,39 @@ func (c *Cache) ask(f *flight) {
 	if f.entry != nil {
 		c.refreshing--
 	}
+	c.unjoin(f)
+	got.took = time.Duration(got.now.mono - f.began)
 	c.land(f, c.settle(f, got))
 	c.dispatch()
 }
 
+// fetch asks for leave, where there is no certificate yet, and then the store.
+func (c *Cache) fetch(f *flight) (*store.Bundle, error) {
+	if c.options.Permission != nil && f.entry == nil {
+		if err := c.options.Permission.Ask(c.life, f.request.Name); err != nil {
+			return nil, err
+		}
+	}
+	return c.options.Store.Fetch(c.life, f.request)
+}
+
 // settle caches what the store said, or what follows from it, and returns what those who wait get. The caller holds mu.
 func (c *Cache) settle(f *flight, got answer) outcome {
-	found, _ := c.index.find(f.request.Name)
+	if errors.Is(got.err, store.ErrUnknown) {
+		c.budget.spend(f.client, got.now)
+	}
+	c.widen(f, got)
+	found, _ := c.index.find(f.key)
 	switch {
 	case c.closed:
 		return got.unkept()
-	case f.entry != nil && f.entry != found: // it went meanwhile
+	case found != nil && found.held.Load().pinned(): // since the store was asked
+		return outcomeOf(found)
+	case f.entry != nil && f.entry.held.Load() == nil: // it went meanwhile
 		return outcome{}
 	case f.flushed(f.request.Name): // asked for before a flush
 		if f.entry != nil {
-			c.plan(found, got.now.mono)
+			c.plan(f.entry, got.now.mono)
 		}
 		return got.unkept()
 	case errors.Is(got.err, store.ErrUnknown):
@@ -245,4 +272,18 @@ func (c *Cache) settle(f *flight, got answer) outcome {
 		return c.keepNot(f, found, got)
 	}
 	return c.keep(f, found, got)
+}
+
+// widen has an answer that is for all clients kept for all, although it was asked for by or for those without ECDSA.
+func (c *Cache) widen(f *flight, got answer) {
+	if got.err != nil || got.bundle.NotModified || got.bundle.Partial || !isLegacy(f.key) {
+		return
+	}
+	c.unknown.drop(f.key)
+	c.failed.drop(f.key)
+	if f.entry != nil && f.entry.held.Load() != nil {
+		c.remove(f.entry)
+		f.entry = nil
+	}
+	f.key = f.request.Name
 }

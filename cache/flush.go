@@ -12,6 +12,8 @@ type flush struct {
 	names   map[string]bool
 	pattern sni.Pattern // the zero Pattern: none
 	all     bool
+	// fingerprint, when it is set, is what names does not tell before they are found.
+	fingerprint *[32]byte
 }
 
 func (f *flush) takes(name string) bool {
@@ -23,58 +25,82 @@ func (f *flight) flushed(name string) bool {
 	return slices.ContainsFunc(f.flushes, func(since *flush) bool { return since.takes(name) })
 }
 
-// Flush removes what is known of names: their certificates and those of their aliases, a remembered no, a remembered
-// failure. It returns the names that something was removed of, sorted. What the store is being asked for them is not
-// cached. Names that fetched one of the certificates for themselves are asked for again in the background.
-func (c *Cache) Flush(names ...string) []string {
+// Flush removes what is known of names, in memory and on disk: their certificates and those of their aliases, a remembered
+// no, failure or permission. It returns the names that something was removed of, sorted, and those that stay because they
+// were pinned. What the store is being asked for them is not cached. Names that fetched one of the certificates for
+// themselves are asked for again in the background.
+func (c *Cache) Flush(names ...string) (flushed, pinned []string) {
 	wanted := &flush{names: make(map[string]bool, len(names))}
 	for _, name := range names {
 		wanted.names[name] = true
 	}
-	c.mu.Lock()
-	defer c.unlock()
-	return c.flush(wanted, c.entriesOf(names))
+	return c.flushNow(wanted, func() []*entry { return c.entriesOf(names) })
 }
 
 // FlushPattern is Flush for all names that match a pattern.
-func (c *Cache) FlushPattern(pattern sni.Pattern) []string {
-	c.mu.Lock()
-	defer c.unlock()
+func (c *Cache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
 	wanted := &flush{names: make(map[string]bool), pattern: pattern}
-	return c.flush(wanted, c.entriesWhere(func(e *entry) bool { return pattern.Match(e.name) }))
+	return c.flushNow(wanted, func() []*entry {
+		return c.entriesWhere(func(e *entry) bool { return pattern.Match(e.name()) })
+	})
 }
 
 // FlushFingerprint removes a certificate, by the SHA-256 of it, under all its names.
-func (c *Cache) FlushFingerprint(fingerprint [32]byte) []string {
-	c.mu.Lock()
-	defer c.unlock()
-	wanted := &flush{names: make(map[string]bool)}
-	removed := c.flush(wanted, c.entriesWhere(func(e *entry) bool { return e.held.Load().has(fingerprint) }))
-	// Whatever the store is being asked for may turn out to be that certificate.
-	c.orphan(&flush{all: true})
-	return removed
+func (c *Cache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string) {
+	wanted := &flush{names: make(map[string]bool), fingerprint: &fingerprint}
+	return c.flushNow(wanted, func() []*entry {
+		// Whatever the store is being asked for may turn out to be that certificate.
+		c.orphan(&flush{all: true})
+		return c.entriesWhere(func(e *entry) bool { return e.held.Load().has(fingerprint) })
+	})
 }
 
 // FlushAll removes everything.
-func (c *Cache) FlushAll() []string {
-	c.mu.Lock()
-	defer c.unlock()
+func (c *Cache) FlushAll() (flushed, pinned []string) {
 	wanted := &flush{names: make(map[string]bool), all: true}
-	return c.flush(wanted, c.entriesWhere(func(*entry) bool { return true }))
+	return c.flushNow(wanted, func() []*entry { return c.entriesWhere(func(*entry) bool { return true }) })
 }
 
-// flush removes entries, which are those of what is wanted, and what else is remembered of that.
-func (c *Cache) flush(wanted *flush, entries []*entry) []string {
+// flushNow removes what is wanted, and returns when that is so on the disk too: a leaked key must not come back.
+func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinned []string) {
+	onDisk := c.onDisk(wanted)
+	forgotten := c.forgetPermission(wanted)
+	c.mu.Lock()
+	found := entries()
+	for _, e := range found {
+		if e.held.Load().pinned() {
+			pinned = append(pinned, e.name())
+		}
+	}
+	flushed = c.flush(wanted, slices.DeleteFunc(found, func(e *entry) bool { return e.held.Load().pinned() }), onDisk)
+	flushed = slices.Compact(slices.Sorted(slices.Values(append(flushed, forgotten...))))
+	if len(flushed) > 0 {
+		c.tell(Event{Event: EventFlushed, Names: flushed})
+	}
+	c.unlock()
+	c.syncDisk()
+	slices.Sort(pinned)
+	return flushed, slices.Compact(pinned)
+}
+
+// flush removes entries, which are those of what is wanted, what the disk has besides, and what else is remembered.
+func (c *Cache) flush(wanted *flush, entries []*entry, onDisk []string) []string {
 	certificates := make(map[[32]byte]bool)
 	removed := make(map[string]bool)
+	take := func(keys []string) {
+		for _, key := range keys {
+			removed[hostOf(key)], wanted.names[hostOf(key)] = true, true
+		}
+	}
 	for _, e := range entries {
 		for p := range e.held.Load().each() {
 			certificates[p.fingerprint] = true
 		}
-		for _, name := range c.remove(e) {
-			removed[name], wanted.names[name] = true, true
-		}
+		take(c.drop(e))
 	}
+	onDisk = slices.DeleteFunc(onDisk, c.isPinned)
+	take(onDisk)
+	c.erase(onDisk)
 	for _, remembered := range []*denials{&c.unknown, &c.failed} {
 		for _, name := range remembered.taken(wanted) {
 			removed[name] = true
@@ -85,11 +111,24 @@ func (c *Cache) flush(wanted *flush, entries []*entry) []string {
 	return slices.Sorted(maps.Keys(removed))
 }
 
+// isPinned reports whether what is under a key was put there by hand.
+func (c *Cache) isPinned(key string) bool {
+	found, _ := c.index.find(key)
+	return found != nil && found.held.Load().pinned()
+}
+
+// entriesOf returns the entries of names, with the wildcards that answer for those that have none.
 func (c *Cache) entriesOf(names []string) []*entry {
 	var entries []*entry
 	for _, name := range names {
-		if found, _ := c.index.find(name); found != nil {
-			entries = append(entries, found)
+		before := len(entries)
+		for _, key := range []string{name, keyOf(name, true)} {
+			if found, _ := c.index.find(key); found != nil {
+				entries = append(entries, found)
+			}
+		}
+		if wildcard, _ := c.index.find(wildcardOf(name)); wildcard != nil && len(entries) == before {
+			entries = append(entries, wildcard)
 		}
 	}
 	return entries
@@ -136,8 +175,10 @@ func (c *Cache) askSharers(certificates map[[32]byte]bool) {
 	for e := range c.index.all(0) {
 		for p := range e.held.Load().each() {
 			if certificates[p.fingerprint] && e.held.Load().owner == nil {
-				c.plan(e, now.mono)
-				again.names[e.name] = true
+				if !e.held.Load().pinned() {
+					c.plan(e, now.mono)
+				}
+				again.names[e.name()] = true
 			}
 		}
 	}
@@ -151,19 +192,20 @@ func (c *Cache) askSharers(certificates map[[32]byte]bool) {
 // taken drops what is remembered of the names that a flush takes, and returns them.
 func (d *denials) taken(wanted *flush) []string {
 	var names []string
-	take := func(name string) {
-		if wanted.takes(name) && d.drop(name) {
-			names = append(names, name)
+	take := func(key string) {
+		if wanted.takes(hostOf(key)) && d.drop(key) {
+			names = append(names, hostOf(key))
 		}
 	}
 	if !wanted.all && wanted.pattern == (sni.Pattern{}) {
 		for name := range wanted.names {
 			take(name)
+			take(keyOf(name, true))
 		}
 		return names
 	}
-	for name := range d.byName {
-		take(name)
+	for key := range d.byName {
+		take(key)
 	}
 	return names
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -191,11 +192,11 @@ func (l *lab) stock(names ...string) certtest.Issued {
 }
 
 func (l *lab) get(name string) (leaf []byte, source Source, err error) {
-	certificate, source, err := l.Get(context.Background(), Query{Name: name, Client: netip.MustParseAddr("192.0.2.1")})
+	got, err := l.Get(context.Background(), Query{Name: name, Client: netip.MustParseAddr("192.0.2.1")})
 	if err != nil {
-		return nil, source, err
+		return nil, got.Source, err
 	}
-	return certificate.Certificate[0], source, nil
+	return got.Certificate.Certificate[0], got.Source, nil
 }
 
 // serves fails the test unless a certificate is served for name, from source.
@@ -234,3 +235,5 @@ func (l *lab) sleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+func fingerprintOf(issued certtest.Issued) [32]byte { return sha256.Sum256(issued.Leaf.Raw) }

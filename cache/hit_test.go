@@ -33,7 +33,7 @@ func fillFrom(t testing.TB, c *Cache, ca *certtest.CA, from, names int) {
 			t.Fatal(err)
 		}
 		p.fingerprint = [32]byte{byte(i), byte(i >> 8), byte(i >> 16), 1}
-		f := &flight{request: store.Request{Name: name}}
+		f := &flight{key: name, request: store.Request{Name: name}}
 		got := answer{bundle: &store.Bundle{Store: "test"}, now: c.clock.now(), pairs: [2]*pair{p}}
 		c.mu.Lock()
 		c.keep(f, nil, got)
@@ -48,8 +48,8 @@ func hotNames(t testing.TB, c *Cache, count, of int) []Query {
 	queries := make([]Query, count)
 	for i := range queries {
 		queries[i] = Query{Name: nameOf(i * (of / count)), Client: netip.MustParseAddr("192.0.2.1")}
-		if _, source, err := c.Get(context.Background(), queries[i]); err != nil || source != Hit {
-			t.Fatalf("%s: %s, %v", queries[i].Name, source, err)
+		if got, err := c.Get(context.Background(), queries[i]); err != nil || got.Source != Hit {
+			t.Fatalf("%s: %s, %v", queries[i].Name, got.Source, err)
 		}
 	}
 	return queries
@@ -62,7 +62,7 @@ func TestHitAllocatesNothing(t *testing.T) {
 	queries := hotNames(t, c, 100, 1000)
 	next := 0
 	if allocated := testing.AllocsPerRun(1000, func() {
-		if _, _, err := c.Get(context.Background(), queries[next%100]); err != nil {
+		if _, err := c.Get(context.Background(), queries[next%100]); err != nil {
 			t.Fatal(err)
 		}
 		next++
@@ -82,7 +82,7 @@ func BenchmarkHit(b *testing.B) {
 		b.ReportAllocs()
 		next := 0
 		for b.Loop() {
-			if _, _, err := c.Get(ctx, queries[next]); err != nil {
+			if _, err := c.Get(ctx, queries[next]); err != nil {
 				b.Fatal(err)
 			}
 			if next++; next == len(queries) {
@@ -94,7 +94,7 @@ func BenchmarkHit(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for next := 0; pb.Next(); next++ {
-				if _, _, err := c.Get(ctx, queries[next%len(queries)]); err != nil {
+				if _, err := c.Get(ctx, queries[next%len(queries)]); err != nil {
 					b.Fatal(err)
 				}
 			}

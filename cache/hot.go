@@ -37,29 +37,36 @@ type ready struct {
 	place    int32 // in the ring; -1: not in it
 	two      bool  // there is a second
 	alias    bool
+	partial  bool
+	pinned   bool
+	routing  *Routing
 }
 
 const (
 	usedReady = 1 << iota // since the hot tier's hand came by
 	usedEntry             // since the hand that evicts entries came by
+	eager                 // flagEager of the entry
 	usedBoth  = usedReady | usedEntry
 )
 
-// use notes a use, for both hands. Most often it is noted already, and reading leaves the line shared among processors.
-func (r *ready) use() {
-	if r.flags.Load() != usedBoth {
-		r.flags.Store(usedBoth)
-	}
+// use notes a use, for both hands, and reports whether the entry is to be asked for again therefore. Most often it is
+// noted already, and reading leaves the line shared among processors.
+func (r *ready) use() bool {
+	return r.flags.Load() != usedBoth && r.flags.Swap(usedBoth)&eager != 0
 }
 
 func (r *ready) spared(by uint32) bool { return r.flags.And(^by)&by != 0 }
 
-// pick returns the certificate that suits a client; nil if that one is not parsed.
-func (r *ready) pick(hello *tls.ClientHelloInfo) *tls.Certificate {
-	if !r.two || hello == nil || supports(hello, r.first) {
-		return r.first
+// pick returns the certificate that suits a client, nil if that one is not parsed, and whether the client can use it, as
+// far as it is worth knowing: of a partial answer.
+func (r *ready) pick(hello *tls.ClientHelloInfo) (certificate *tls.Certificate, suits bool) {
+	if hello == nil || !r.two && !r.partial || supports(hello, r.first) {
+		return r.first, true
 	}
-	return r.second
+	if !r.two {
+		return r.first, false
+	}
+	return r.second, true
 }
 
 // supports is hello.SupportsCertificate for a certificate that is known to be valid for the name: crypto/tls would parse
@@ -80,9 +87,15 @@ func newReady(e *entry, from *held, certificates [2]*tls.Certificate) *ready {
 		place:    -1,
 		two:      from.pairs[1] != nil,
 		alias:    from.owner != nil,
+		partial:  from.partial(),
+		pinned:   from.pinned(),
+		routing:  from.routing,
 	}
 	created.stale.Store(from.stale)
 	created.flags.Store(usedBoth)
+	if e != nil && e.flags.Load()&flagEager != 0 {
+		created.flags.Store(usedBoth | eager)
+	}
 	return created
 }
 
@@ -140,7 +153,7 @@ func (h *hotTier) admit(e *entry, from *held, certificates [2]*tls.Certificate) 
 	h.ring = append(h.ring, created)
 	h.bytes += readyCost
 	e.ready.Store(created)
-	h.index.insert(e.name, created)
+	h.index.insert(e.key, created)
 	for h.bytes > h.limit && len(h.ring) > 1 {
 		h.cool(h.next(created))
 	}
@@ -174,7 +187,7 @@ func (h *hotTier) cool(r *ready) {
 	h.ring[r.place].place = r.place
 	h.ring[last] = nil
 	h.ring = h.ring[:last]
-	h.index.remove(r.entry.name)
+	h.index.remove(r.entry.key)
 	h.bytes -= readyCost
 	r.entry.ready.Store(nil)
 	if r.spared(usedEntry) {
@@ -198,12 +211,21 @@ func (h *hotTier) changed(e *entry, next *held) {
 	if r == nil {
 		return
 	}
-	if next == nil || next.pairs != r.held.pairs || (next.owner != nil) != r.alias {
+	if next == nil || !r.stillOf(next) {
 		h.cool(r)
 		return
 	}
 	r.held = next
 	r.stale.Store(next.stale)
+	if e.flags.Load()&flagEager != 0 {
+		r.flags.Or(eager)
+	}
+}
+
+// stillOf reports whether what is ready is what an entry holds next, but for how long it is good.
+func (r *ready) stillOf(next *held) bool {
+	return next.pairs == r.held.pairs && (next.owner != nil) == r.alias && next.partial() == r.partial &&
+		next.pinned() == r.pinned && next.routing == r.routing
 }
 
 // cost is what a pair that is hot takes besides its bytes, with what its signer holds outside of Go's heap.

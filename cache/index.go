@@ -134,9 +134,9 @@ func (x *index[T]) all(from int) iter.Seq[*T] {
 	}
 }
 
-// next moves the hand of the clock that looks for what to evict to the next that may go: that is not spare and that
-// spared does not ask to pass by. After two rounds it takes what comes, lest hits outrun it. nil: there is none.
-func (x *index[T]) next(spare *T, spared func(*T) bool) *T {
+// next moves the hand of the clock that looks for what to evict to the next that may go: that spared does not ask to pass
+// by. After two rounds it asks without patience, lest hits outrun the hand. nil: there is none.
+func (x *index[T]) next(spared func(value *T, patient bool) bool) *T {
 	for patience := 2 * x.count; patience >= -2*x.count && x.count > 0; {
 		chains := x.shards[x.hand.shard].table.Load().chains
 		if x.hand.chain >= len(chains) {
@@ -146,7 +146,7 @@ func (x *index[T]) next(spare *T, spared func(*T) bool) *T {
 		at := chains[x.hand.chain].Load()
 		x.hand.chain++
 		for ; at != nil; at = at.next.Load() {
-			if patience--; at.value != spare && (!spared(at.value) || patience < 0) {
+			if patience--; !spared(at.value, patience >= 0) {
 				return at.value
 			}
 		}

@@ -8,9 +8,8 @@ import (
 
 // keep caches an answer. What it returns is being served from then on.
 func (c *Cache) keep(f *flight, found *entry, got answer) outcome {
-	name := f.request.Name
-	c.unknown.drop(name)
-	c.failed.drop(name)
+	c.unknown.drop(f.key)
+	c.failed.drop(f.key)
 
 	next := got.held()
 	for i, p := range next.pairs {
@@ -21,13 +20,16 @@ func (c *Cache) keep(f *flight, found *entry, got answer) outcome {
 	fetched := found != nil && found.held.Load().owner == nil
 	renewed := fetched && found.held.Load().same(next)
 	next.stale = got.now.after(c.lifetime(got, next, renewed))
+	next.routing = c.routed(got, nil)
+	next.trouble = c.expiring(f.key, next, got.now, trouble{warned: found.warned()})
 	if fetched {
-		c.watch(got.now, found.name, false)
+		c.watch(got.now, found.key, false)
 	}
 	if found == nil {
-		found = c.insert(name, next)
+		found = c.insert(f.key, next)
 	} else {
 		c.replace(found, next)
+		found.flags.And(^uint32(flagEager | flagRoutingAsked | flagAnnounced))
 	}
 	c.plan(found, next.stale)
 	if renewed {
@@ -35,6 +37,7 @@ func (c *Cache) keep(f *flight, found *entry, got answer) outcome {
 	} else {
 		c.realias(f, found, got)
 	}
+	c.persist(found)
 	c.sayFetched(f, next, got, renewed)
 	c.evict(found)
 	kept := outcomeOf(found)
@@ -46,10 +49,10 @@ func (c *Cache) keep(f *flight, found *entry, got answer) outcome {
 
 // keepNot gives an answer to those who wait for it. What was held of the name went when its lifetime did.
 func (c *Cache) keepNot(f *flight, found *entry, got answer) outcome {
-	c.unknown.drop(f.request.Name)
-	c.failed.drop(f.request.Name)
+	c.unknown.drop(f.key)
+	c.failed.drop(f.key)
 	if found != nil {
-		c.remove(found)
+		c.drop(found)
 	}
 	c.sayFetched(f, got.held(), got, false)
 	return got.unkept()
@@ -58,16 +61,20 @@ func (c *Cache) keepNot(f *flight, found *entry, got answer) outcome {
 // renew begins a new lifetime of what is held, which the store still has.
 func (c *Cache) renew(found *entry, got answer) outcome {
 	next := *found.held.Load()
-	next.trouble = nil
-	next.fetched = got.now.mono
+	next.trouble = c.expiring(found.key, &next, got.now, trouble{warned: found.warned()})
+	next.fetched, next.took = got.now.mono, microseconds(got.took)
+	next.kind &^= kindDisk
+	next.routing = c.routed(got, next.routing)
 	if fresh := (answer{bundle: got.bundle, pairs: next.pairs, now: got.now}).held(); fresh.validator != nil {
 		next.validator = fresh.validator
 	}
 	next.stale = got.now.after(c.lifetime(got, &next, true))
 	c.set(found, &next)
+	found.flags.And(^uint32(flagEager | flagRoutingAsked | flagAnnounced))
 	c.plan(found, next.stale)
 	c.follow(found)
-	c.watch(got.now, found.name, false)
+	c.persist(found)
+	c.watch(got.now, found.key, false)
 	return outcomeOf(found)
 }
 
@@ -81,18 +88,19 @@ func (c *Cache) fetchFailed(f *flight, found *entry, got answer) outcome {
 	}
 	var failure *store.Failure
 	if !errors.As(got.err, &failure) || !failure.CutOff {
-		c.failed.failure(f.request.Name, got.err, got.now)
+		c.failed.failure(f.key, got.err, got.now)
 		c.sweepLater()
 	}
 	return outcome{err: got.err}
 }
 
-// insert gives a name without an entry one.
-func (c *Cache) insert(name string, next *held) *entry {
-	added := &entry{name: name, place: -1}
+// insert gives a key without an entry one.
+func (c *Cache) insert(key string, next *held) *entry {
+	added := &entry{key: key, place: -1}
 	added.held.Store(next)
+	c.count(nil, next)
 	c.bytes += added.cost(next)
-	c.index.insert(name, added)
+	c.index.insert(key, added)
 	return added
 }
 
@@ -110,35 +118,42 @@ func (c *Cache) replace(changed *entry, next *held) {
 func (c *Cache) set(changed *entry, next *held) {
 	before := changed.held.Load()
 	c.bytes += changed.cost(next) - changed.cost(before)
-	c.countWithdrawn(before, next)
+	c.count(before, next)
 	changed.held.Store(next)
 	c.hot.changed(changed, next)
 }
 
-// remove takes an entry and its aliases out, and returns their names: none if it was removed before.
+// drop takes an entry and its aliases out of memory and off the disk.
+func (c *Cache) drop(dropped *entry) []string {
+	keys := c.remove(dropped)
+	c.erase(keys)
+	return keys
+}
+
+// remove takes an entry and its aliases out of memory, and returns their keys: none if it was removed before.
 func (c *Cache) remove(removed *entry) []string {
 	before := removed.held.Load()
 	if before == nil {
 		return nil
 	}
-	c.index.remove(removed.name)
+	c.index.remove(removed.key)
 	c.schedule.remove(removed)
 	c.bytes -= removed.cost(before)
-	c.countWithdrawn(before, nil)
+	c.count(before, nil)
 	removed.held.Store(nil)
 	c.hot.changed(removed, nil)
 	c.release(before)
 	if before.owner != nil {
 		c.disown(before.owner, removed)
-		return []string{removed.name}
+		return []string{removed.key}
 	}
-	names := []string{removed.name}
+	keys := []string{removed.key}
 	owned := c.aliases[removed]
 	delete(c.aliases, removed)
 	for _, alias := range owned {
-		names = append(names, c.remove(alias)...)
+		keys = append(keys, c.remove(alias)...)
 	}
-	return names
+	return keys
 }
 
 // release gives the pairs of what is no longer held back.
@@ -163,8 +178,11 @@ func (c *Cache) trim(trimmed *entry, now moment) *held {
 	}
 	if kept == 0 {
 		c.sayExpired(trimmed)
-		c.remove(trimmed)
+		c.drop(trimmed)
 		return nil
+	}
+	if kept == 1 && before.pairs[1] != nil {
+		next.kind &^= kindTrusted | kindTrustedSecond // it is not known any more which of the two is meant
 	}
 	next.notAfter = firstToExpire(next.pairs).notAfter
 	c.replace(trimmed, &next)
@@ -174,7 +192,9 @@ func (c *Cache) trim(trimmed *entry, now moment) *held {
 // evict removes what was not used for longest until what is held is within its bound again.
 func (c *Cache) evict(spare *entry) {
 	for c.bytes+c.pairs.bytes > c.limit {
-		victim := c.index.next(spare, (*entry).spared)
+		victim := c.index.next(func(e *entry, patient bool) bool {
+			return e == spare || e.held.Load().pinned() || patient && e.spared()
+		})
 		if victim == nil {
 			return
 		}

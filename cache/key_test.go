@@ -73,8 +73,8 @@ func handshake(t *testing.T, c *Cache, ca *certtest.CA, version uint16) {
 		}
 		defer conn.Close()
 		served <- tls.Server(conn, &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			certificate, _, err := c.Get(context.Background(), Query{Name: hello.ServerName, Hello: hello})
-			return certificate, err
+			got, err := c.Get(context.Background(), Query{Name: hello.ServerName, Hello: hello})
+			return got.Certificate, err
 		}}).Handshake()
 	}()
 	client, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{

@@ -23,9 +23,11 @@ func (o *Options) span(got answer, remaining, whole time.Duration, same bool) ti
 	freshness := got.bundle.Freshness
 	var span time.Duration
 	switch {
+	case o.TTL > 0 && got.bundle.Stopgap:
+		return min(o.TTL, o.MinTTL, remaining)
 	case o.TTL > 0:
 		return min(o.TTL, remaining)
-	case freshness.Revalidate:
+	case got.bundle.Stopgap, freshness.Revalidate:
 		span = o.MinTTL
 	case freshness.Known:
 		span = freshness.MaxAge

@@ -17,22 +17,33 @@ type Info struct {
 	Fingerprint string // SHA-256 of the certificate, in hex
 	KeyType     string // ecdsa-p256, rsa-2048, ed25519, ...; of two pairs, the one that most clients get
 	Store       string // that it was fetched from
-	Source      string // fetched
+	Source      string // fetched, pinned, or disk: fetched by an earlier process and not asked for since
 	AliasOf     string // the name that it was fetched for, when it is another
 	FetchedAt   time.Time
-	RefetchAt   time.Time // when the store is asked next; of an alias that was not used yet, when its owner's lifetime ends
+	RefetchAt   time.Time // when the store is asked next, zero for never; of an alias that was not used yet, when its owner's lifetime ends
 	NotAfter    time.Time // when the first of its pairs expires
 	LastError   string    // of the last attempt to fetch it again, empty when that went well
 	Withdrawn   bool      // the store says that it does not know the name any more
+	Expiring    bool      // it is in the last tenth of its life, and no newer one was found
+	Took        time.Duration
+	// WithoutECDSA: this is what clients get that can't use ECDSA; another Info is of what the others get.
+	WithoutECDSA bool
+	// Remarks say what is odd about the certificate.
+	Remarks []string
+	// Routing is where the store wants connections to go; nil: it does not say.
+	Routing *Routing
 }
 
-// Show returns what is known of a name, if it has a certificate.
+// Show returns what is known of a name, if it has a certificate; of a name that a wildcard answers for, what is known of
+// the wildcard.
 func (c *Cache) Show(name string) (Info, bool) {
-	found, _ := c.index.find(name)
-	if found == nil {
-		return Info{}, false
+	c.loadKey(name)
+	for _, key := range []string{name, keyOf(name, true)} {
+		if found, _ := c.index.find(key); found != nil {
+			return c.info(found)
+		}
 	}
-	return c.info(found)
+	return c.showWildcard(name)
 }
 
 func (c *Cache) info(found *entry) (Info, bool) {
@@ -50,23 +61,42 @@ func (c *Cache) info(found *entry) (Info, bool) {
 	first := held.pairs[0]
 	troubled := held.troubled()
 	info := Info{
-		Name:        found.name,
+		Name:        found.name(),
 		Names:       strings.Fields(first.names),
 		Issuer:      first.issuer.Value(),
 		Fingerprint: hex.EncodeToString(first.fingerprint[:]),
 		KeyType:     first.keyType.Value(),
 		Store:       held.store.Value(),
-		Source:      "fetched",
+		Source:      held.source(),
 		FetchedAt:   now.at(held.fetched),
 		RefetchAt:   now.at(asked),
 		NotAfter:    time.Unix(held.notAfter, 0),
 		LastError:   troubled.err,
 		Withdrawn:   troubled.withdrawn,
+		Expiring:    troubled.warned != 0,
+		Took:        time.Duration(held.took) * time.Microsecond,
+		Remarks:     first.odd.remarks(),
+		Routing:     held.routing,
+
+		WithoutECDSA: isLegacy(found.key),
 	}
 	if held.owner != nil {
-		info.AliasOf = held.owner.name
+		info.AliasOf = held.owner.name()
+	}
+	if held.pinned() {
+		info.RefetchAt = time.Time{}
 	}
 	return info, true
+}
+
+func (h *held) source() string {
+	switch {
+	case h.pinned():
+		return "pinned"
+	case h.kind&kindDisk != 0:
+		return "disk"
+	}
+	return "fetched"
 }
 
 // All yields all names that have a certificate, in no order. No lock is held while it yields; names that come and go
@@ -94,4 +124,19 @@ func (c *Cache) Sample(count int) []Info {
 	}
 	slices.SortFunc(sample, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
 	return sample
+}
+
+// Unknown returns up to count of the names that a store's no is remembered of, sorted.
+func (c *Cache) Unknown(count int) []string {
+	c.mu.Lock()
+	defer c.unlock()
+	names := make([]string, 0, min(max(count, 0), len(c.unknown.byName)))
+	for key := range c.unknown.byName {
+		if len(names) >= count {
+			break
+		}
+		names = append(names, hostOf(key))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

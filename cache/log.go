@@ -22,13 +22,16 @@ func (c *Cache) say(line *zerolog.Event, message string) {
 	}
 }
 
-// unlock lets go of mu and then writes what is to be logged.
+// unlock lets go of mu and then writes what is to be logged, and tells what is to be told.
 func (c *Cache) unlock() {
-	said := c.events
-	c.events = nil
+	said, told := c.events, c.told
+	c.events, c.told = nil, nil
 	c.mu.Unlock()
 	for _, e := range said {
 		e.line.Msg(e.message)
+	}
+	for _, e := range told {
+		c.options.Event(e)
 	}
 }
 
@@ -44,6 +47,11 @@ func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
 	for _, remark := range got.remarks {
 		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).Str("reason", remark), "cache: odd certificate")
 	}
+	kind := EventFetched
+	if f.entry != nil {
+		kind = EventRenewed
+	}
+	c.tell(eventOf(kind, f.key, next, ""))
 	first := next.pairs[0]
 	c.say(c.options.Log.Info().Str("name", name).Str("store", got.bundle.Store).
 		Str("fingerprint", hex.EncodeToString(first.fingerprint[:])).Str("key_type", first.keyType.Value()).
@@ -52,6 +60,7 @@ func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
 
 // sayFailed logs a failure: of what is held, or of what nobody is served.
 func (c *Cache) sayFailed(f *flight, found *entry, got answer) {
+	c.tell(Event{Event: EventFailed, Name: f.request.Name, Reason: got.err.Error()})
 	var failure *store.Failure
 	level := zerolog.WarnLevel
 	switch {
@@ -82,22 +91,26 @@ func (c *Cache) sayUnknown(f *flight, got answer) {
 }
 
 func (c *Cache) sayWithdrawn(found *entry, got answer) {
-	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
+	c.tell(eventOf(EventWithdrawn, found.key, found.held.Load(), got.err.Error()))
+	c.say(c.options.Log.Warn().Str("name", found.name()).Str("store", found.held.Load().store.Value()).
 		AnErr("reason", got.err).Dur("drop_after_ms", c.options.WithdrawAfter), "cache: withdrawn, still served")
 }
 
 func (c *Cache) sayDropped(found *entry, got answer) {
-	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
+	dropped := eventOf(EventWithdrawn, found.key, found.held.Load(), got.err.Error())
+	dropped.Dropped = true
+	c.tell(dropped)
+	c.say(c.options.Log.Warn().Str("name", found.name()).Str("store", found.held.Load().store.Value()).
 		AnErr("reason", got.err), "cache: withdrawn, dropped")
 }
 
 func (c *Cache) sayAliasDropped(found *entry, got answer) {
-	c.say(c.options.Log.Info().Str("name", found.name).Str("alias_of", found.held.Load().owner.name).
+	c.say(c.options.Log.Info().Str("name", found.name()).Str("alias_of", found.held.Load().owner.name()).
 		AnErr("reason", got.err), "cache: alias dropped")
 }
 
 func (c *Cache) sayExpired(found *entry) {
-	c.say(c.options.Log.Warn().Str("name", found.name).Str("store", found.held.Load().store.Value()).
+	c.say(c.options.Log.Warn().Str("name", found.name()).Str("store", found.held.Load().store.Value()).
 		Str("reason", found.held.Load().troubled().err), "cache: certificate expired")
 }
 
@@ -108,4 +121,21 @@ func (c *Cache) sayGuard() {
 		return
 	}
 	c.say(c.options.Log.Info(), "cache: the store knows its names again, withdrawn ones are dropped")
+}
+
+func (c *Cache) sayExpiring(key string, h *held, left time.Duration, reason string) {
+	c.tell(eventOf(EventExpiring, key, h, reason))
+	c.say(c.options.Log.Warn().Str("name", hostOf(key)).Str("store", h.store.Value()).Str("expires_in", roughly(left)).
+		Str("reason", reason), "cache: certificate about to expire, no newer one is known")
+}
+
+func (c *Cache) sayPinned(name string, h *held) {
+	c.tell(eventOf(EventFetched, name, h, ""))
+	first := h.pairs[0]
+	c.say(c.options.Log.Info().Str("name", name).Str("fingerprint", hex.EncodeToString(first.fingerprint[:])).
+		Time("not_after", time.Unix(h.notAfter, 0).UTC()), "cache: pinned by hand")
+}
+
+func (c *Cache) sayUnpinned(name string) {
+	c.say(c.options.Log.Info().Str("name", name), "cache: pin removed")
 }

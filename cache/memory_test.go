@@ -51,9 +51,9 @@ func TestBytesAreReal(t *testing.T) {
 	const count = 2000
 	ca := certtest.NewCA(t)
 	get := func(c *Cache, name string) {
-		certificate, _, err := c.Get(context.Background(), Query{Name: name})
+		got, err := c.Get(context.Background(), Query{Name: name})
 		if err == nil {
-			_, err = certificate.PrivateKey.(crypto.Signer).Sign(rand.Reader, make([]byte, 32), crypto.SHA256)
+			_, err = got.Certificate.PrivateKey.(crypto.Signer).Sign(rand.Reader, make([]byte, 32), crypto.SHA256)
 		}
 		if err != nil {
 			t.Fatal(err)

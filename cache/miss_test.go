@@ -26,8 +26,8 @@ func BenchmarkMiss(b *testing.B) {
 			defer c.Close()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if _, source, err := c.Get(context.Background(), Query{Name: nameOf(i)}); err != nil || source != Miss {
-					b.Fatalf("%s, %v", source, err)
+				if got, err := c.Get(context.Background(), Query{Name: nameOf(i)}); err != nil || got.Source != Miss {
+					b.Fatalf("%s, %v", got.Source, err)
 				}
 			}
 		})

@@ -30,7 +30,37 @@ type pair struct {
 	references  int32            // guarded by Cache.mu
 	leaf        uint16           // length of the leaf in bytes
 	key         packedKey
+	odd         oddity
 	next        *pair // in its pairTable
+}
+
+// oddity is what is odd about a certificate that was accepted.
+type oddity uint8
+
+const (
+	oddAlone  oddity = 1 << iota // its intermediate certificate is missing
+	oddStaple                    // it asks for a stapled OCSP response
+)
+
+func oddityOf(leaf store.Leaf) (odd oddity) {
+	if leaf.MissingIntermediate {
+		odd |= oddAlone
+	}
+	if leaf.MustStaple {
+		odd |= oddStaple
+	}
+	return odd
+}
+
+// remarks say what is odd.
+func (o oddity) remarks() (remarks []string) {
+	if o&oddAlone != 0 {
+		remarks = append(remarks, "its intermediate certificate is missing: most clients will refuse it")
+	}
+	if o&oddStaple != 0 {
+		remarks = append(remarks, "it asks for a stapled OCSP response, which is not sent")
+	}
+	return remarks
 }
 
 // chain is what is sent after the leaf.
@@ -57,6 +87,7 @@ func newPair(checked store.Checked, name string) (*pair, error) {
 		fingerprint: leaf.Fingerprint,
 		leaf:        uint16(len(checked.Pair.Chain[0])),
 		key:         key,
+		odd:         oddityOf(leaf),
 	}
 	if created.names == name {
 		created.names = name // one string for both

@@ -10,6 +10,7 @@ import (
 // Prefetch fetches the certificate for a name unless it is cached. What is remembered of it is passed by: this is how a
 // new customer is brought in. The result is one of fetched, cached, unknown and failed; the reason may be empty.
 func (c *Cache) Prefetch(ctx context.Context, name string) (result, reason string) {
+	c.loadKey(name)
 	f := c.prefetch(name)
 	if f == nil {
 		return "cached", ""
@@ -42,7 +43,7 @@ func (c *Cache) prefetch(name string) *flight {
 	}
 	f := c.flights[name]
 	if f == nil {
-		f = c.begin(Query{Name: name})
+		f = c.begin(Query{Name: name}, name)
 	}
 	f.waiting++
 	return f

@@ -138,6 +138,10 @@ func (c *Cache) nextRefresh() *flight {
 		if held.expired(now) && c.trim(refreshed, now) == nil {
 			continue
 		}
+		if held.pinned() { // it was here to be warned of
+			c.tendPinned(refreshed, now)
+			continue
+		}
 		c.refreshing++
 		c.totals.refreshes++
 		return refresh(refreshed)
@@ -146,9 +150,15 @@ func (c *Cache) nextRefresh() *flight {
 }
 
 func refresh(refreshed *entry) *flight {
-	f := &flight{entry: refreshed, request: store.Request{Name: refreshed.name}, done: make(chan struct{})}
-	if validator := refreshed.held.Load().validator; validator != nil {
-		f.request.Validator = *validator
+	f := &flight{
+		entry:   refreshed,
+		key:     refreshed.key,
+		request: store.Request{Name: refreshed.name(), WithoutECDSA: isLegacy(refreshed.key)},
+		done:    make(chan struct{}),
+	}
+	held := refreshed.held.Load()
+	if held.validator != nil {
+		f.request.Validator, f.request.From = *held.validator, held.store.Value()
 	}
 	return f
 }
@@ -165,6 +175,42 @@ func (c *Cache) retry(found *entry, got answer) {
 	if errors.As(got.err, &failure) {
 		delay = max(delay, failure.RetryAfter)
 	}
-	c.set(found, held.with(troubled))
+	c.set(found, held.with(c.expiring(found.key, held, got.now, troubled)))
 	c.plan(found, got.now.after(delay+upTo(delay/4)))
+}
+
+// askAgain has an entry asked for again now: it was used for the first time since that was to be done.
+func (c *Cache) askAgain(used *entry) {
+	c.mu.Lock()
+	defer c.unlock()
+	used.flags.And(^uint32(flagEager))
+	if held := used.held.Load(); held != nil && !held.pinned() && !c.refreshes(used) {
+		c.plan(used, c.clock.now().mono)
+	}
+}
+
+// refreshes reports whether a store is being asked for an entry now.
+func (c *Cache) refreshes(e *entry) bool {
+	return e.place < 0 && e.held.Load().owner == nil
+}
+
+// sayExpiring is how close to its end, as a share of its lifetime, a certificate is said to be about to expire.
+const sayExpiring = 10
+
+// expiring says once a day that a certificate is about to expire and no newer one can be had, and returns the trouble with
+// that in it; nil for none.
+func (c *Cache) expiring(key string, next *held, now moment, troubled trouble) *trouble {
+	first := firstToExpire(next.pairs)
+	left := now.until(first.notAfter)
+	switch {
+	case left > time.Duration(first.lifetime)*time.Second/sayExpiring:
+		troubled.warned = 0
+	case troubled.warned == 0 || now.mono-troubled.warned >= int64(24*time.Hour):
+		troubled.warned = max(now.mono, 1)
+		c.sayExpiring(key, next, left, troubled.err)
+	}
+	if troubled == (trouble{}) {
+		return nil
+	}
+	return &troubled
 }

@@ -160,11 +160,11 @@ func TestShortCertificateIsReplacedBeforeItExpires(t *testing.T) {
 		}
 		l.shelf.set("soon.example", func(store.Request) (*store.Bundle, error) { return gives(issue())(store.Request{}) })
 		for range 100 {
-			certificate, _, err := l.Get(t.Context(), Query{Name: "soon.example"})
+			got, err := l.Get(t.Context(), Query{Name: "soon.example"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if certificate == nil {
+			if got.Certificate == nil {
 				t.Fatal("none")
 			}
 			time.Sleep(time.Second)

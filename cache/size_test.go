@@ -54,7 +54,7 @@ func TestSizeBoundUnderDeduplication(t *testing.T) {
 	if got := c.Stats(); got.Entries != names || got.Pairs != 1 || got.Bytes != stats.Bytes {
 		t.Fatalf("stats %+v, before %+v", got, stats)
 	}
-	if flushed := c.FlushAll(); len(flushed) != names {
+	if flushed, _ := c.FlushAll(); len(flushed) != names {
 		t.Fatalf("%d flushed", len(flushed))
 	}
 	if got := c.Stats(); got.Bytes != 0 || got.Pairs != 0 || got.Entries != 0 {
@@ -79,7 +79,7 @@ func TestSizeBoundHoldsAndWhatIsUsedStays(t *testing.T) {
 	}
 	for round := range 20 {
 		for _, query := range used {
-			if _, _, err := c.Get(context.Background(), query); err != nil {
+			if _, err := c.Get(context.Background(), query); err != nil {
 				t.Fatalf("round %d: %s went though it is in use: %v", round, query.Name, err)
 			}
 		}
@@ -100,8 +100,8 @@ func TestHotTierIsBounded(t *testing.T) {
 	const names = 2000
 	fill(t, c, ca, names)
 	for i := range names {
-		if _, source, err := c.Get(context.Background(), Query{Name: nameOf(i)}); err != nil || source != Hit {
-			t.Fatalf("%s: %s, %v", nameOf(i), source, err)
+		if got, err := c.Get(context.Background(), Query{Name: nameOf(i)}); err != nil || got.Source != Hit {
+			t.Fatalf("%s: %s, %v", nameOf(i), got.Source, err)
 		}
 	}
 	stats := c.Stats()
@@ -325,21 +325,30 @@ func audit(t *rapid.T, c *Cache) {
 	var bytes int64
 	references := map[*pair]int32{}
 	heat := map[*pair]int32{}
-	ready, aliases := 0, 0
+	ready, aliases, pinned, withdrawn := 0, 0, 0, 0
 	for e := range c.index.all(0) {
 		held := e.held.Load()
 		bytes += e.cost(held)
 		for p := range held.each() {
 			references[p]++
 		}
-		if e.ready.Load() != nil {
+		if hot := e.ready.Load(); hot != nil {
 			ready++
 			heat[held.pairs[0]]++
+			if hot.second != nil {
+				heat[held.pairs[1]]++
+			}
+		}
+		if held.pinned() {
+			pinned++
+		}
+		if held.withdrawn() {
+			withdrawn++
 		}
 		if held.owner != nil {
 			aliases++
-			if owner, _ := c.index.find(held.owner.name); owner != held.owner {
-				t.Fatalf("%s is an alias of %s, which is gone", e.name, held.owner.name)
+			if owner, _ := c.index.find(held.owner.key); owner != held.owner {
+				t.Fatalf("%s is an alias of %s, which is gone", e.key, held.owner.key)
 			}
 		}
 	}
@@ -362,6 +371,9 @@ func audit(t *rapid.T, c *Cache) {
 	if bytes != c.bytes || pairBytes != c.pairs.bytes || len(references) != c.pairs.count || ready != len(c.hot.ring) || owned != aliases {
 		t.Fatalf("bytes %d of %d, of pairs %d of %d, pairs %d of %d, ready %d of %d, aliases %d of %d",
 			c.bytes, bytes, c.pairs.bytes, pairBytes, c.pairs.count, len(references), len(c.hot.ring), ready, owned, aliases)
+	}
+	if pinned != c.totals.pinned || withdrawn != c.totals.withdrawn {
+		t.Fatalf("pinned %d of %d, withdrawn %d of %d", c.totals.pinned, pinned, c.totals.withdrawn, withdrawn)
 	}
 	if c.bytes+c.pairs.bytes > c.limit && c.index.count > 3 {
 		t.Fatalf("%d bytes, %d allowed", c.bytes+c.pairs.bytes, c.limit)

@@ -12,30 +12,32 @@ func (c *Cache) denied(f *flight, found *entry, got answer) outcome {
 	case found == nil:
 		c.sayUnknown(f, got)
 	case found.held.Load().owner == nil:
-		c.watch(got.now, found.name, true)
+		c.watch(got.now, found.key, true)
 		if !c.mayDrop(found, got.now) {
 			c.withdraw(found, got)
 			return outcomeOf(found)
 		}
 		c.sayDropped(found, got)
-		c.remove(found)
+		c.drop(found)
 	case c.guard.stopped:
 		c.plan(found, got.now.after(c.options.WithdrawAfter))
 		return outcomeOf(found)
 	default:
 		c.sayAliasDropped(found, got)
-		c.remove(found)
+		c.drop(found)
 	}
-	c.failed.drop(f.request.Name)
-	c.unknown.no(f.request.Name, got.now, c.options.NegativeTTL)
+	c.failed.drop(f.key)
+	c.unknown.no(f.key, got.now, c.options.NegativeTTL)
 	c.sweepLater()
 	return outcome{err: got.err}
 }
 
-// mayDrop reports whether a name that was denied again has been for long enough.
+// mayDrop reports whether a name that was denied again has been for long enough, or the store had told that it changed.
 func (c *Cache) mayDrop(found *entry, now moment) bool {
 	denied := found.held.Load().troubled()
-	return denied.withdrawn && now.mono-denied.since >= int64(c.options.WithdrawAfter) && !c.guard.stopped
+	announced := found.flags.Load()&flagAnnounced != 0
+	longEnough := denied.withdrawn && now.mono-denied.since >= int64(c.options.WithdrawAfter)
+	return (announced || longEnough) && !c.guard.stopped
 }
 
 // withdraw marks a name that was denied, and has it asked for again.
@@ -47,17 +49,26 @@ func (c *Cache) withdraw(found *entry, got answer) {
 		c.sayWithdrawn(found, got)
 	}
 	troubled.err, troubled.failures = got.err.Error(), 0
-	c.set(found, held.with(troubled))
+	c.set(found, held.with(&troubled))
+	c.persist(found)
 	c.plan(found, got.now.after(c.options.WithdrawAfter+upTo(c.options.WithdrawAfter/10)))
 }
 
-// countWithdrawn keeps the number of names that are withdrawn. nil is what is held of a name that is not there.
-func (c *Cache) countWithdrawn(before, after *held) {
-	if before.withdrawn() {
-		c.totals.withdrawn--
-	}
-	if after != nil && after.withdrawn() {
-		c.totals.withdrawn++
+// count keeps the numbers of names that are withdrawn and pinned. nil is what is held of a name that is not there.
+func (c *Cache) count(before, after *held) {
+	for _, of := range []struct {
+		held *held
+		step int
+	}{{before, -1}, {after, 1}} {
+		if of.held == nil {
+			continue
+		}
+		if of.held.withdrawn() {
+			c.totals.withdrawn += of.step
+		}
+		if of.held.pinned() {
+			c.totals.pinned += of.step
+		}
 	}
 }
 

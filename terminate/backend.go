@@ -3,6 +3,7 @@ package terminate
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,8 @@ type BackendOptions struct {
 type Backend struct {
 	BackendOptions
 	servers []*server
-	turn    atomic.Uint64
+	turn    *atomic.Uint64
+	permit  func(netip.Addr) bool // nil: all addresses
 }
 
 // server is one address of a backend, with what is known of it.
@@ -38,7 +40,7 @@ type server struct {
 
 // NewBackend returns a Backend.
 func NewBackend(options BackendOptions) *Backend {
-	b := &Backend{BackendOptions: options}
+	b := &Backend{BackendOptions: options, turn: new(atomic.Uint64)}
 	for _, address := range options.Servers {
 		b.servers = append(b.servers, &server{address: address})
 	}
@@ -81,7 +83,7 @@ func (b *Backend) dial(ctx context.Context, by dialer) (socket.Conn, *server, er
 	var tried []string
 	for i := range min(1+b.Retries, len(b.servers)) {
 		s := b.servers[(first+i)%len(b.servers)]
-		conn, err := s.dial(ctx, by, b.ConnectTimeout)
+		conn, err := s.dial(ctx, by, socket.Target{Address: s.address, Within: b.ConnectTimeout, Permit: b.permit})
 		if err == nil {
 			return conn, s, nil
 		}
@@ -94,10 +96,10 @@ func (b *Backend) dial(ctx context.Context, by dialer) (socket.Conn, *server, er
 }
 
 // dialer connects for a client's strand.
-type dialer func(ctx context.Context, address string, within time.Duration) (socket.Conn, error)
+type dialer func(ctx context.Context, to socket.Target) (socket.Conn, error)
 
-func (s *server) dial(ctx context.Context, by dialer, timeout time.Duration) (socket.Conn, error) {
-	conn, err := by(ctx, s.address, timeout)
+func (s *server) dial(ctx context.Context, by dialer, to socket.Target) (socket.Conn, error) {
+	conn, err := by(ctx, to)
 	if err != nil {
 		text := err.Error()
 		s.failures.Add(1)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"hellogate/cache"
 	"hellogate/sni"
 	"hellogate/store"
 )
@@ -99,13 +100,15 @@ func overlap(taken, offered []string) bool {
 // lookUp gets the certificate, or the fallback in its place. It is asked before every handshake, resumed ones too: a
 // name that has no certificate any more is refused whatever ticket its client holds.
 func (c *connection) lookUp(life context.Context, hello *sni.Hello) error {
-	certificate, source, err := c.server.Certificates.Get(life, c.query(hello))
+	got, err := c.server.Certificates.Get(life, c.query(hello))
 	if err == nil {
-		c.certificate, c.source = certificate, source.String()
+		c.certificate, c.source, c.routing = got.Certificate, got.Source.String(), got.Routing
 	} else if err := c.fallBack(err); err != nil {
 		return err
 	}
-	c.backend = c.servedBy()
+	if c.backend, err = c.servedBy(); err != nil {
+		return &refusal{ReasonNoBackend, AlertInternalError, err}
+	}
 	return nil
 }
 
@@ -126,6 +129,8 @@ func (c *connection) fallBack(err error) error {
 func failureReason(err error) Reason {
 	failure, ok := errors.AsType[*store.Failure](err)
 	switch {
+	case errors.Is(err, cache.ErrLimited):
+		return ReasonLimited
 	case ok && failure.CutOff:
 		return ReasonBreakerOpen
 	case ok: // perhaps the store's own deadline passed, but not the look-up's

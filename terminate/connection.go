@@ -30,7 +30,8 @@ type connection struct {
 	route       *Route
 	pattern     sni.Pattern
 	certificate *tls.Certificate
-	source      string // of the certificate, for the log
+	source      string         // of the certificate, for the log
+	routing     *cache.Routing // that came with it; nil: the route says where to go
 	fallback    bool
 	handshaking bool // counted among the open handshakes
 
@@ -125,8 +126,8 @@ func (c *connection) dial(life context.Context) error {
 }
 
 // connect connects beside the client's socket.
-func (c *connection) connect(life context.Context, address string, within time.Duration) (socket.Conn, error) {
-	return c.server.sockets.Dial(life, &c.strand, c.client.Conn, address, within)
+func (c *connection) connect(life context.Context, to socket.Target) (socket.Conn, error) {
+	return c.server.sockets.Dial(life, &c.strand, c.client.Conn, to)
 }
 
 // announce makes the PROXY header, which goes to the backend with the first bytes.
@@ -190,12 +191,15 @@ func (c *connection) leaveHandshake() {
 	}
 }
 
-// servedBy is the backend that the route or the fallback names.
-func (c *connection) servedBy() *Backend {
-	if c.fallback {
-		return cmp.Or(c.server.Fallback.Backend, c.route.Backend)
+// servedBy is the backend that the fallback, the store's answer or the route names.
+func (c *connection) servedBy() (*Backend, error) {
+	switch {
+	case c.fallback:
+		return cmp.Or(c.server.Fallback.Backend, c.route.Backend), nil
+	case c.routing != nil:
+		return c.server.routed(c.routing, c.route.Backend)
 	}
-	return c.route.Backend
+	return c.route.Backend, nil
 }
 
 // query is what the cache is asked.

@@ -27,16 +27,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // lookups is a certificate source of tests: names to certificates or errors.
 type lookups map[string]any
 
-func (l lookups) Get(ctx context.Context, query cache.Query) (*tls.Certificate, cache.Source, error) {
+func (l lookups) Get(ctx context.Context, query cache.Query) (cache.Answer, error) {
 	switch answer := l[query.Name].(type) {
 	case *tls.Certificate:
-		return answer, cache.Hit, nil
+		return cache.Answer{Certificate: answer, Source: cache.Hit}, nil
 	case error:
-		return nil, 0, answer
+		return cache.Answer{}, answer
 	case func(context.Context) error:
-		return nil, 0, answer(ctx)
+		return cache.Answer{}, answer(ctx)
 	default:
-		return nil, 0, store.ErrUnknown
+		return cache.Answer{}, store.ErrUnknown
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,7 +23,7 @@ import (
 // Certificates finds the certificate for a name. Its errors: one that wraps store.ErrUnknown for a name that has none,
 // anything else for a failure to find out.
 type Certificates interface {
-	Get(ctx context.Context, query cache.Query) (*tls.Certificate, cache.Source, error)
+	Get(ctx context.Context, query cache.Query) (cache.Answer, error)
 }
 
 // Action says what is done with a connection that a route matches.
@@ -77,10 +78,13 @@ type Options struct {
 	Listeners    []Listener
 	Routes       *sni.Table[*Route]
 	Certificates Certificates
-	Fallback     *Fallback // nil: clients are refused with an alert
-	Limits       Limits
-	Log          zerolog.Logger  // events
-	Access       *zerolog.Logger // a line a connection; nil: none
+	// Backends are those that a store may name in its answer, and Allow says which addresses it may, by the store's name.
+	Backends map[string]*Backend
+	Allow    map[string][]netip.Prefix
+	Fallback *Fallback // nil: clients are refused with an alert
+	Limits   Limits
+	Log      zerolog.Logger  // events
+	Access   *zerolog.Logger // a line a connection; nil: none
 }
 
 // Stats counts connections.

@@ -1,0 +1,248 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+	"time"
+
+	"hellogate/cache/disk"
+	"hellogate/sni"
+)
+
+// Disk is where a Cache keeps what it has, for the process that comes after. It is a *disk.Tier.
+type Disk interface {
+	Get(key string) (disk.Record, bool)
+	Put(disk.Record)
+	Delete(keys ...string)
+	DeleteAll()
+	Sync(ctx context.Context) error
+	Tagged(tag [32]byte) []string
+	Keys(after string, most int) []string
+}
+
+const (
+	// syncTimeout is how long a flush waits for the disk.
+	syncTimeout = 5 * time.Second
+	// restoreSpread is the time over which what comes from the disk at the end of its lifetime is asked for again, unless it
+	// is used.
+	restoreSpread = 5 * time.Minute
+	// warmBatch is how many names warmUp takes from the disk before it makes a pause.
+	warmBatch = 64
+)
+
+// pinnedTag is what the records of pinned names are found by.
+var pinnedTag = sha256.Sum256([]byte("pinned"))
+
+// load takes what the disk has for a client into memory, and reports whether there was anything.
+func (c *Cache) load(query Query) bool {
+	if c.options.Disk == nil {
+		return false
+	}
+	loaded := c.loadKey(query.Name)
+	if !loaded && c.options.Wildcards {
+		loaded = c.loadKey(wildcardOf(query.Name))
+	}
+	if query.legacy() && c.loadKey(keyOf(query.Name, true)) {
+		loaded = true
+	}
+	return loaded
+}
+
+// loadKey takes what the disk has under a key into memory. An alias comes with what it is an alias of.
+func (c *Cache) loadKey(key string) bool {
+	if c.options.Disk == nil || key == "" {
+		return false
+	}
+	loaded, owner := c.loadRecord(key)
+	if owner != "" {
+		loaded, _ = c.loadRecord(owner)
+	}
+	return loaded
+}
+
+// loadRecord takes a record into memory, or says whose alias it is of. What was erased while it was being read is not
+// taken.
+func (c *Cache) loadRecord(key string) (loaded bool, owner string) {
+	for range 3 {
+		if found, _ := c.index.find(key); found != nil {
+			return false, ""
+		}
+		erased := c.erased.Load()
+		record, there := c.options.Disk.Get(key)
+		if !there {
+			return false, ""
+		}
+		restored, err := decodeRecord(record)
+		if err != nil {
+			c.options.Log.Warn().Str("name", hostOf(key)).AnErr("reason", err).Msg("cache: what the disk has can't be read")
+			c.options.Disk.Delete(key)
+			return false, ""
+		}
+		if restored.owner != "" {
+			return false, restored.owner
+		}
+		if loaded, again := c.restore(key, restored, erased); !again {
+			return loaded, ""
+		}
+	}
+	return false, ""
+}
+
+// restore takes in what came from the disk. again: something was erased meanwhile.
+func (c *Cache) restore(key string, from restored, erased uint64) (loaded, again bool) {
+	c.mu.Lock()
+	defer c.unlock()
+	if c.erased.Load() != erased {
+		return false, true
+	}
+	if found, _ := c.index.find(key); found != nil || c.closed {
+		return found != nil, false
+	}
+	now := c.clock.now()
+	next := c.heldOf(from, now)
+	if next == nil {
+		c.erase([]string{key})
+		return false, false
+	}
+	for i, p := range next.pairs {
+		if p != nil {
+			next.pairs[i] = c.pairs.take(p)
+		}
+	}
+	c.totals.loaded++
+	key = strings.Clone(key)
+	if first := next.pairs[0]; first.names == key {
+		first.names = key // one string for both
+	}
+	added := c.insert(key, next)
+	c.planRestored(added, next, now)
+	if from.policy == c.options.Aliases {
+		c.realias(nil, added, answer{trusted: next.trusted(), now: now})
+	}
+	c.evict(added)
+	return true, false
+}
+
+// planRestored has what came from the disk asked for again when it is time.
+func (c *Cache) planRestored(added *entry, next *held, now moment) {
+	switch {
+	case next.pinned():
+		c.tendPinned(added, now)
+	case next.stale <= now.mono:
+		added.flags.Or(flagEager)
+		c.plan(added, now.after(upTo(restoreSpread)))
+	default:
+		c.plan(added, next.stale)
+	}
+}
+
+// loadPinned takes the pinned names from the disk. They are few, and go before whatever a store says.
+func (c *Cache) loadPinned() {
+	for _, key := range c.options.Disk.Tagged(pinnedTag) {
+		c.loadKey(key)
+	}
+}
+
+// warmUp takes what the disk has into memory while there is room, with half of a processor at most, so that names are
+// asked for again in time although no client has asked for them yet.
+func (c *Cache) warmUp() {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for after := ""; ; {
+		select {
+		case <-c.life.Done():
+			return
+		case <-pause.C:
+		}
+		began := time.Now()
+		keys := c.options.Disk.Keys(after, warmBatch)
+		for _, key := range keys {
+			c.loadKey(key)
+		}
+		if len(keys) == 0 || c.crowded() {
+			return
+		}
+		after = keys[len(keys)-1]
+		pause.Reset(time.Since(began) + time.Millisecond)
+	}
+}
+
+// crowded reports whether memory is so full that more of what nobody asked for should not be taken in.
+func (c *Cache) crowded() bool {
+	c.mu.Lock()
+	defer c.unlock()
+	return c.bytes+c.pairs.bytes > c.limit/4*3
+}
+
+// persist has the disk keep what an entry holds.
+func (c *Cache) persist(kept *entry) {
+	if c.options.Disk != nil {
+		c.options.Disk.Put(c.record(kept))
+	}
+}
+
+// persistAlias has the disk keep what an alias is an alias of.
+func (c *Cache) persistAlias(alias *entry) {
+	if c.options.Disk == nil {
+		return
+	}
+	held := alias.held.Load()
+	c.options.Disk.Put(disk.Record{Key: alias.key, Value: encodeAlias(held.owner.key), Expires: time.Unix(held.notAfter, 0)})
+}
+
+// erase takes keys off the disk.
+func (c *Cache) erase(keys []string) {
+	if c.options.Disk != nil && len(keys) > 0 {
+		c.erased.Add(1)
+		c.options.Disk.Delete(keys...)
+	}
+}
+
+// onDisk returns the keys that the disk has of what a flush takes.
+func (c *Cache) onDisk(wanted *flush) []string {
+	switch {
+	case c.options.Disk == nil:
+		return nil
+	case wanted.fingerprint != nil:
+		return c.options.Disk.Tagged(*wanted.fingerprint)
+	case !wanted.all && wanted.pattern == (sni.Pattern{}):
+		return c.onDiskOf(wanted)
+	}
+	var keys []string
+	for after := ""; ; {
+		some := c.options.Disk.Keys(after, 1024)
+		if len(some) == 0 {
+			return keys
+		}
+		after = some[len(some)-1]
+		for _, key := range some {
+			if wanted.takes(hostOf(key)) {
+				keys = append(keys, key)
+			}
+		}
+	}
+}
+
+func (c *Cache) onDiskOf(wanted *flush) (keys []string) {
+	for name := range wanted.names {
+		for _, key := range []string{name, keyOf(name, true)} {
+			if _, there := c.options.Disk.Get(key); there {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
+// syncDisk waits until what was erased is off the disk.
+func (c *Cache) syncDisk() {
+	if c.options.Disk == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.life, syncTimeout)
+	defer cancel()
+	if err := c.options.Disk.Sync(ctx); err != nil {
+		c.options.Log.Error().AnErr("reason", err).Msg("cache: flushed, but not off the disk yet: do it again before a restart")
+	}
+}
