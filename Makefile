@@ -19,7 +19,7 @@ build: ## bin/hellogate
 
 test: ## unit, race, fuzz-corpus and end-to-end tests; installs by apt what they need
 	@bash .ci/prepare
-	go test -race $$(go list ./... | grep -Ev '/e2e(/soak)?$$')
+	HELLOGATE_REQUIRE_PEERS=1 go test -race $$(go list ./... | grep -Ev '/e2e(/soak)?$$')
 	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 9m ./e2e
 	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_RACE=1 go test -count=1 -timeout 9m ./e2e
 	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_TAGS=noepoll go test -count=1 -timeout 9m ./e2e

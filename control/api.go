@@ -15,6 +15,7 @@ import (
 	"hellogate/breaker"
 	"hellogate/cache"
 	"hellogate/sni"
+	"hellogate/store"
 	"hellogate/terminate"
 )
 
@@ -36,10 +37,12 @@ type Certificates interface {
 	All() iter.Seq[cache.Info]
 	Sample(count int) []cache.Info
 	Stats() cache.Stats
-	Flush(names ...string) []string
-	FlushAll() []string
-	FlushPattern(pattern sni.Pattern) []string
-	FlushFingerprint(fingerprint [32]byte) []string
+	Flush(names ...string) (flushed, pinned []string)
+	FlushAll() (flushed, pinned []string)
+	FlushPattern(pattern sni.Pattern) (flushed, pinned []string)
+	FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string)
+	Pin(name string, pairs []store.Pair) error
+	Unpin(name string) bool
 	Prefetch(ctx context.Context, name string) (result, reason string)
 	Explain(name string) []cache.Step
 }
@@ -67,10 +70,12 @@ type Options struct {
 	Stores       []Store
 	Backends     []Pool
 	Fallback     Fallback
-	Draining     func() bool   // nil: never
-	LogDropped   func() uint64 // nil: none
-	Shutdown     func()        // begins an orderly end; returns at once
-	Profiles     bool          // serve those of the process under /debug/pprof/
+	Draining     func() bool       // nil: never
+	LogDropped   func() uint64     // nil: none
+	Shutdown     func()            // begins an orderly end; returns at once
+	Profiles     bool              // serve those of the process under /debug/pprof/
+	Events       http.Handler      // GET /events; nil: there are none
+	Disk         func() DiskStatus // nil: there is no disk tier, and what is pinned does not survive a restart
 	Log          zerolog.Logger
 
 	RSASignatures       string        // what makes them

@@ -3,13 +3,19 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +28,7 @@ import (
 
 	"hellogate/breaker"
 	"hellogate/cache"
+	"hellogate/store"
 	"hellogate/terminate"
 )
 
@@ -165,9 +172,18 @@ func TestAnswers(t *testing.T) {
 		{"shutdown", "POST", "/shutdown", "", 200, `{"result":"success"}`},
 		{"wrong method", "POST", "/status", "", 405, `takes GET`},
 		{"wrong method of a name", "PUT", "/flush/a.example", "", 405, `takes POST`},
-		{"delete", "DELETE", "/certs/a.example", "", 405, `takes GET`},
+		{"delete what is not pinned", "DELETE", "/certs/a.example", "", 404, `not pinned`},
+		{"delete everything", "DELETE", "/certs", "", 405, `takes GET`},
+		{"put without a disk", "PUT", "/certs/a.example", `{}`, 409, `--ephemeral`},
+		{"put what is refused", "PUT", "/certs/refused.example?ephemeral=true", pairJSON, 400, `refused`},
+		{"put nonsense", "PUT", "/certs/new.example?ephemeral=true", `{"cert":"x","key":"y"}`, 400, `certificate for \"new.example\": json: key holds`},
+		{"put too much", "PUT", "/certs/new.example?ephemeral=true", strings.Repeat("x", store.MaxBody+1), 413, `more than`},
+		{"put", "PUT", "/certs/new.example?ephemeral=true", pairJSON, 200, `{"result":"success"}`},
+		{"certs that expire soon", "GET", "/certs?expiring=60", "", 200, `{"certs":[]}`},
+		{"certs that expire some time", "GET", "/certs?expiring=999999999&pattern=b.example", "", 200, `{"certs":[{"name":"b.example"`},
+		{"certs that expire some day", "GET", "/certs?expiring=7d", "", 400, `seconds expected`},
+		{"events where there are none", "GET", "/events", "", 404, `no such path`},
 		{"reload is not here yet", "POST", "/reload", "", 404, `no such path`},
-		{"metrics are not here yet", "GET", "/metrics", "", 404, `no such path`},
 		{"unknown path", "GET", "/nothing", "", 404, `{"result":"error","reason":"no such path: \"/nothing\""}`},
 		{"root", "GET", "/", "", 404, `no such path`},
 		{"path that is not clean", "GET", "//status", "", 404, `no such path`},
@@ -192,6 +208,75 @@ func TestAnswers(t *testing.T) {
 				t.Error("no Allow header")
 			}
 		})
+	}
+}
+
+// pairJSON is a pair that can be decoded.
+var pairJSON = func() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("not looked at here")})
+	body, _ := json.Marshal(map[string]string{
+		"cert": string(chain), "key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	})
+	return string(body)
+}()
+
+// What was put there by hand is shown as that, stays through a flush, and can be removed.
+func TestPinned(t *testing.T) {
+	r := serve(t, func(o *Options) { o.Disk = func() DiskStatus { return DiskStatus{Path: "/x", Records: 7} } })
+	for _, c := range []struct{ method, path, body, want string }{
+		{"PUT", "/certs/new.example", pairJSON, `{"result":"success"}`},
+		{"GET", "/certs/new.example", "", `"source":"pinned"`},
+		{"POST", "/flush/all", "", `{"result":"success","flushed":[],"pinned":["new.example"]}`},
+		{"GET", "/status", "", `"disk":{"path":"/x","records":7`},
+		{"DELETE", "/certs/new.example", "", `{"result":"success"}`},
+		{"GET", "/certs/new.example", "", `not in the cache`},
+	} {
+		if _, text, _ := r.ask(t, c.method, c.path, c.body); !strings.Contains(text, c.want) {
+			t.Errorf("%s %s: got %s, want %s", c.method, c.path, text, c.want)
+		}
+	}
+}
+
+// Metrics are in Prometheus' text format: every line is a comment or a value, every value has its type before it.
+func TestMetrics(t *testing.T) {
+	r := serve(t, nil, "a.example")
+	status, text, header := r.ask(t, "GET", "/metrics", "")
+	if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("%d, %s", status, header.Get("Content-Type"))
+	}
+	typed := map[string]bool{}
+	line := regexp.MustCompile(`^(hellogate_[a-z_]+)(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.e+]+$`)
+	for text := range strings.Lines(text) {
+		if name, found := strings.CutPrefix(text, "# TYPE "); found {
+			typed[strings.Fields(name)[0]] = true
+			continue
+		}
+		if strings.HasPrefix(text, "# HELP ") {
+			continue
+		}
+		matched := line.FindStringSubmatch(strings.TrimSuffix(text, "\n"))
+		if matched == nil || !typed[matched[1]] {
+			t.Errorf("not a metric: %s", text)
+		}
+	}
+	for _, want := range []string{
+		"hellogate_connections_active 3\n", `hellogate_certificates_total{source="hit"} 7`,
+		`hellogate_breaker_state{store="store",state="closed"} 1`, `hellogate_server_up{backend="mail",server="127.0.0.1:1"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(text, "a.example") {
+		t.Error("a name is in the metrics")
 	}
 }
 
@@ -256,7 +341,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}, {State: "up"}}}}
 		}, nil, []string{"backend b: 1 of 2 servers down"}},
 		{"certificates", func(*Options) {}, []cache.Info{expiring, withdrawn, failing}, []string{
-			"certificates: 1 expire within 3 days and could not be renewed",
+			"certificates: 1 expire soon, and no newer one could be had",
 			"certificates: 1 withdrawn: their store knows the name no more",
 			"certificates: 1 could not be fetched again at the last attempt",
 		}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"hellogate/cache"
@@ -26,6 +27,14 @@ type Cert struct {
 	NotAfter    time.Time `json:"not_after"`
 	Withdrawn   bool      `json:"withdrawn"` // the store says that it knows the name no more
 	LastError   string    `json:"last_error"`
+	// Expiring: it is in the last tenth of its life, and no newer one was found.
+	Expiring bool     `json:"expiring"`
+	TookMS   float64  `json:"took_ms"` // that the store needed to answer
+	Remarks  []string `json:"remarks,omitempty"`
+	// WithoutECDSA: for clients that can't use ECDSA certificates; another Cert is for the others.
+	WithoutECDSA bool `json:"without_ecdsa,omitempty"`
+	// RoutedTo is where the store wants connections to go: a backend, or addresses.
+	RoutedTo []string `json:"routed_to,omitempty"`
 }
 
 func certOf(info cache.Info, now time.Time) Cert {
@@ -43,12 +52,36 @@ func certOf(info cache.Info, now time.Time) Cert {
 		Source:      info.Source,
 		AliasOf:     info.AliasOf,
 		FetchedAt:   info.FetchedAt.UTC().Truncate(time.Second),
-		RefetchIn:   seconds(info.RefetchAt.Sub(now)),
+		RefetchIn:   refetchIn(info, now),
 		ExpiresIn:   seconds(info.NotAfter.Sub(now)),
 		NotAfter:    info.NotAfter.UTC(),
 		Withdrawn:   info.Withdrawn,
 		LastError:   info.LastError,
+		Expiring:    info.Expiring,
+		TookMS:      float64(info.Took.Microseconds()) / 1000,
+		Remarks:     info.Remarks,
+
+		WithoutECDSA: info.WithoutECDSA,
+		RoutedTo:     routedTo(info.Routing),
 	}
+}
+
+func routedTo(routing *cache.Routing) []string {
+	switch {
+	case routing == nil:
+		return nil
+	case routing.Backend != "":
+		return []string{routing.Backend}
+	}
+	return routing.Servers
+}
+
+// refetchIn is when a store is asked next; of what is pinned, never: then it is when it expires.
+func refetchIn(info cache.Info, now time.Time) int64 {
+	if info.RefetchAt.IsZero() {
+		return seconds(info.NotAfter.Sub(now))
+	}
+	return seconds(info.RefetchAt.Sub(now))
 }
 
 func certsOf(infos []cache.Info, now time.Time) []Cert {
@@ -74,16 +107,33 @@ func (s *Server) getCert(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, certOf(info, time.Now()))
 }
 
-// getCerts lists what is cached, all or what ?pattern= matches. However long the list, it is never held.
-func (s *Server) getCerts(w http.ResponseWriter, r *http.Request) {
+// wantedCerts is what a list is to have: ?pattern= matches its names, and it expires within ?expiring= seconds.
+func wantedCerts(r *http.Request) (func(cache.Info) bool, error) {
+	query := r.URL.Query()
 	pattern := "*"
-	if r.URL.Query().Has("pattern") {
-		pattern = r.URL.Query().Get("pattern")
+	if query.Has("pattern") {
+		pattern = query.Get("pattern")
 	}
 	wanted, err := sni.ParsePattern(pattern)
-	if err == nil {
-		err = parameters(r, "pattern")
+	if err != nil {
+		return nil, err
 	}
+	if !query.Has("expiring") {
+		return func(info cache.Info) bool { return wanted.Match(info.Name) }, parameters(r, "pattern")
+	}
+	within, err := strconv.ParseUint(query.Get("expiring"), 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("expiring %s: seconds expected", quote(query.Get("expiring")))
+	}
+	before := time.Now().Add(time.Duration(within) * time.Second)
+	return func(info cache.Info) bool {
+		return wanted.Match(info.Name) && info.NotAfter.Before(before)
+	}, parameters(r, "pattern", "expiring")
+}
+
+// getCerts lists what is cached, all or what is wanted. However long the list, it is never held.
+func (s *Server) getCerts(w http.ResponseWriter, r *http.Request) {
+	wanted, err := wantedCerts(r)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -93,7 +143,7 @@ func (s *Server) getCerts(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, `{"certs":[`)
 	separator := ""
 	for info := range s.options.Certificates.All() {
-		if !wanted.Match(info.Name) {
+		if !wanted(info) {
 			continue
 		}
 		deadline(controller)

@@ -119,6 +119,24 @@ func (c *Client) Flush(ctx context.Context, request FlushRequest) (result FlushR
 	return result, c.post(ctx, "/flush", request, &result)
 }
 
+// Put pins a certificate under name by hand: chain and key are PEM. Without a disk tier it is refused unless ephemeral.
+func (c *Client) Put(ctx context.Context, name string, chain, key []byte, ephemeral bool) error {
+	path := CertPath(name)
+	if ephemeral {
+		path += "?ephemeral=true"
+	}
+	body, err := json.Marshal(map[string]string{"cert": string(chain), "key": string(key)})
+	if err != nil {
+		return err
+	}
+	return c.exchange(ctx, http.MethodPut, path, body, new(Success))
+}
+
+// Remove removes the certificate that was pinned under name. A *Refused with code 404 says that there is none.
+func (c *Client) Remove(ctx context.Context, name string) error {
+	return c.exchange(ctx, http.MethodDelete, CertPath(name), nil, new(Success))
+}
+
 // Shutdown has it end as SIGTERM does. It returns before that is done.
 func (c *Client) Shutdown(ctx context.Context) error {
 	return c.post(ctx, "/shutdown", nil, new(Success))

@@ -8,20 +8,35 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 )
 
-// CertsPath is the request for the certificates whose name pattern matches; an empty pattern matches all.
-func CertsPath(pattern string) string {
-	if pattern == "" {
-		return "/certs"
-	}
-	return "/certs?" + url.Values{"pattern": {pattern}}.Encode()
+// CertsRequest says which certificates are wanted of those in the cache. The zero value: all.
+type CertsRequest struct {
+	Pattern  string        // that their names match
+	Expiring time.Duration // within which they expire, in whole seconds; 0: whenever
 }
 
-// Certs lists what is cached and matches pattern, as it comes in. An error is the last that is yielded.
-func (c *Client) Certs(ctx context.Context, pattern string) iter.Seq2[Cert, error] {
+// Path is the request as it is sent.
+func (r CertsRequest) Path() string {
+	query := url.Values{}
+	if r.Pattern != "" {
+		query.Set("pattern", r.Pattern)
+	}
+	if r.Expiring > 0 {
+		query.Set("expiring", strconv.FormatInt(seconds(r.Expiring), 10))
+	}
+	if len(query) == 0 {
+		return "/certs"
+	}
+	return "/certs?" + query.Encode()
+}
+
+// Certs lists what is cached and wanted, as it comes in. An error is the last that is yielded.
+func (c *Client) Certs(ctx context.Context, wanted CertsRequest) iter.Seq2[Cert, error] {
 	return func(yield func(Cert, error) bool) {
-		response, err := c.do(ctx, http.MethodGet, CertsPath(pattern), nil)
+		response, err := c.do(ctx, http.MethodGet, wanted.Path(), nil)
 		if err != nil {
 			yield(Cert{}, err)
 			return

@@ -21,7 +21,7 @@ func TestClientStreamsALongList(t *testing.T) {
 		r.cache.infos = append(r.cache.infos, certificate(fmt.Sprintf("n%d.example", i)))
 	}
 	got := 0
-	for cert, err := range r.client.Certs(t.Context(), "") {
+	for cert, err := range r.client.Certs(t.Context(), CertsRequest{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func TestClientStreamsALongList(t *testing.T) {
 	if got != count {
 		t.Errorf("got %d of %d", got, count)
 	}
-	for range r.client.Certs(t.Context(), "*.example") {
+	for range r.client.Certs(t.Context(), CertsRequest{Pattern: "*.example"}) {
 		break // whoever stops early leaves nothing behind: goleak looks
 	}
 }
@@ -56,7 +56,7 @@ func TestClientSeesAListThatIsCutShort(t *testing.T) {
 		}()
 		client := NewClient(path)
 		var last error
-		for _, err := range client.Certs(t.Context(), "") {
+		for _, err := range client.Certs(t.Context(), CertsRequest{}) {
 			last = err
 		}
 		if last == nil {
@@ -151,7 +151,7 @@ func TestClientOfOneThatDoesNotAnswer(t *testing.T) {
 			return err
 		}},
 		{"half an answer", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", func(c *Client) error { _, err := c.Status(t.Context()); return err }},
-		{"half a list", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"certs\":[", func(c *Client) error { return last(c.Certs(t.Context(), "")) }},
+		{"half a list", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"certs\":[", func(c *Client) error { return last(c.Certs(t.Context(), CertsRequest{})) }},
 		{"prefetch", "", func(c *Client) error { return last(c.Prefetch(t.Context(), []string{"a.example"})) }},
 		{"explain with a fetch", "", func(c *Client) error {
 			_, err := c.Explain(t.Context(), "a.example", ExplainOptions{Fetch: true})

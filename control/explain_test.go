@@ -1,12 +1,14 @@
 package control
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"hellogate/breaker"
 	"hellogate/cache"
+	"hellogate/store"
 )
 
 // What explain says is what a client gets.
@@ -115,6 +117,45 @@ func TestExplain(t *testing.T) {
 				}
 			}
 			t.Errorf("got steps %v, want %v", explanation.Steps, c.step)
+		})
+	}
+}
+
+// Where a store's answer sends connections is where explain says that they go.
+func TestExplainRouting(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		routing          store.Routing
+		backend, outcome string
+		step             Step
+	}{
+		{"backend", store.Routing{Backend: "sorry"}, "sorry", "served from the cache", Step{"backend", "sorry, which the answer of vault names"}},
+		{
+			"servers",
+			store.Routing{Servers: []string{"10.0.0.5:5432", "10.0.0.6:5432"}},
+			"mail", "served from the cache",
+			Step{"servers", "10.0.0.5:5432 10.0.0.6:5432, which the answer of vault names: dialled as mail where that store's allow has their addresses"},
+		},
+		{
+			"no such backend",
+			store.Routing{Backend: "nobody"},
+			"",
+			"refused with alert 80 (internal_error): the answer of vault names backend nobody, which is not configured",
+			Step{"action", "terminate mail"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := serve(t, func(o *Options) { o.Backends = []Pool{fakePool{Name: "mail"}, fakePool{Name: "sorry"}} })
+			info := certificate("cached.example")
+			info.Routing = &cache.Routing{Routing: c.routing, Store: "vault"}
+			r.cache.infos = append(r.cache.infos, info)
+			explanation, err := r.client.Explain(t.Context(), "cached.example", ExplainOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if explanation.Outcome != c.outcome || explanation.Backend != c.backend || !slices.Contains(explanation.Steps, c.step) {
+				t.Errorf("got backend %q, %q, %v", explanation.Backend, explanation.Outcome, explanation.Steps)
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"hellogate/breaker"
 	"hellogate/cache"
 	"hellogate/sni"
+	"hellogate/store"
 	"hellogate/terminate"
 )
 
@@ -62,31 +64,56 @@ func (f *fakeCache) Stats() cache.Stats {
 	return stats
 }
 
-func (f *fakeCache) remove(matches func(cache.Info) bool) []string {
+func (f *fakeCache) remove(matches func(cache.Info) bool) (removed, pinned []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var removed []string
 	f.infos = slices.DeleteFunc(f.infos, func(info cache.Info) bool {
-		if matches(info) {
-			removed = append(removed, info.Name)
-			return true
+		switch {
+		case !matches(info):
+			return false
+		case info.Source == "pinned":
+			pinned = append(pinned, info.Name)
+			return false
 		}
-		return false
+		removed = append(removed, info.Name)
+		return true
 	})
-	return removed
+	return removed, pinned
 }
 
-func (f *fakeCache) Flush(names ...string) []string {
+func (f *fakeCache) Pin(name string, pairs []store.Pair) error {
+	if name == "refused.example" {
+		return errors.New("refused")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pinned := certificate(name)
+	pinned.Source = "pinned"
+	f.infos = append(f.infos, pinned)
+	return nil
+}
+
+func (f *fakeCache) Unpin(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := len(f.infos)
+	f.infos = slices.DeleteFunc(f.infos, func(info cache.Info) bool { return info.Name == name && info.Source == "pinned" })
+	return len(f.infos) < before
+}
+
+func (f *fakeCache) Flush(names ...string) (flushed, pinned []string) {
 	return f.remove(func(info cache.Info) bool { return slices.Contains(names, info.Name) })
 }
 
-func (f *fakeCache) FlushAll() []string { return f.remove(func(cache.Info) bool { return true }) }
+func (f *fakeCache) FlushAll() (flushed, pinned []string) {
+	return f.remove(func(cache.Info) bool { return true })
+}
 
-func (f *fakeCache) FlushPattern(pattern sni.Pattern) []string {
+func (f *fakeCache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
 	return f.remove(func(info cache.Info) bool { return pattern.Match(info.Name) })
 }
 
-func (f *fakeCache) FlushFingerprint(fingerprint [32]byte) []string {
+func (f *fakeCache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string) {
 	return f.remove(func(info cache.Info) bool { return info.Fingerprint == fmt.Sprintf("%x", fingerprint) })
 }
 

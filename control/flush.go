@@ -86,12 +86,12 @@ func planFlush(request FlushRequest) (plan flushPlan, err error) {
 }
 
 func (s *Server) flush(w http.ResponseWriter, r *http.Request, plan flushPlan) {
-	flushed := s.remove(plan)
-	slices.Sort(flushed)
-	flushed = slices.Compact(flushed)
-	plan.describe(by(r, s.options.Log.Info())).Int("flushed", len(flushed)).Msg("control: flush")
+	// The disk may take its time.
 	patient(w)
-	answer(w, http.StatusOK, FlushResult{Result: "success", Flushed: flushed, Pinned: []string{}})
+	flushed, pinned := s.remove(plan)
+	plan.describe(by(r, s.options.Log.Info())).Int("flushed", len(flushed)).Int("pinned", len(pinned)).Msg("control: flush")
+	deadline(http.NewResponseController(w))
+	answer(w, http.StatusOK, FlushResult{Result: "success", Flushed: flushed, Pinned: pinned})
 }
 
 func (p flushPlan) describe(event *zerolog.Event) *zerolog.Event {
@@ -110,22 +110,28 @@ func (p flushPlan) describe(event *zerolog.Event) *zerolog.Event {
 	return event
 }
 
-func (s *Server) remove(plan flushPlan) []string {
+// remove does what a plan says, and returns what was removed and what stays, each sorted and never nil.
+func (s *Server) remove(plan flushPlan) (flushed, pinned []string) {
 	certificates := s.options.Certificates
-	flushed := []string{}
+	flushed, pinned = []string{}, []string{}
+	note := func(removed, stays []string) {
+		flushed, pinned = append(flushed, removed...), append(pinned, stays...)
+	}
 	if len(plan.names) > 0 {
-		flushed = append(flushed, certificates.Flush(plan.names...)...)
+		note(certificates.Flush(plan.names...))
 	}
 	if plan.pattern != nil {
-		flushed = append(flushed, certificates.FlushPattern(*plan.pattern)...)
+		note(certificates.FlushPattern(*plan.pattern))
 	}
 	if plan.fingerprint != nil {
-		flushed = append(flushed, certificates.FlushFingerprint(*plan.fingerprint)...)
+		note(certificates.FlushFingerprint(*plan.fingerprint))
 	}
 	if plan.all {
-		flushed = append(flushed, certificates.FlushAll()...)
+		note(certificates.FlushAll())
 	}
-	return flushed
+	slices.Sort(flushed)
+	slices.Sort(pinned)
+	return slices.Compact(flushed), slices.Compact(pinned)
 }
 
 // ParseFingerprint reads a SHA-256 fingerprint in hex, in either case, with or without colons, and as

@@ -48,6 +48,7 @@ func (s *Server) certificate(explanation *Explanation) {
 	switch {
 	case held:
 		explanation.Outcome = served(info)
+		s.routed(explanation, info.Routing)
 	case last == "remembered no":
 		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "the store does not know it")
 	case last == "remembered failure":
@@ -59,7 +60,29 @@ func (s *Server) certificate(explanation *Explanation) {
 	}
 }
 
+// routed explains where the store wants connections to go; nil: it does not say.
+func (s *Server) routed(explanation *Explanation, by *cache.Routing) {
+	switch {
+	case by == nil:
+	case by.Backend == "":
+		explanation.add("servers", fmt.Sprintf("%s, which the answer of %s names: dialled as %s where that store's allow has their addresses",
+			strings.Join(by.Servers, " "), by.Store, explanation.Backend))
+	case !s.hasBackend(by.Backend):
+		explanation.refuse(terminate.AlertInternalError, fmt.Sprintf("the answer of %s names backend %s, which is not configured", by.Store, by.Backend))
+	default:
+		explanation.Backend = by.Backend
+		explanation.add("backend", fmt.Sprintf("%s, which the answer of %s names", by.Backend, by.Store))
+	}
+}
+
+func (s *Server) hasBackend(name string) bool {
+	return slices.ContainsFunc(s.options.Backends, func(p Pool) bool { return p.Status().Name == name })
+}
+
 func served(info cache.Info) string {
+	if strings.HasPrefix(info.Name, "*") {
+		return fmt.Sprintf("served the certificate of %s, for its wildcard %s", info.AliasOf, info.Name)
+	}
 	if info.AliasOf != "" {
 		return fmt.Sprintf("served the certificate of %s, and fetched for itself in the background", info.AliasOf)
 	}

@@ -21,6 +21,9 @@ func (s *Server) mux() *http.ServeMux {
 	mux.HandleFunc("GET /version", s.getVersion)
 	mux.HandleFunc("GET /certs", s.getCerts)
 	mux.HandleFunc("GET /certs/{name}", s.getCert)
+	mux.HandleFunc("PUT /certs/{name}", s.putCert)
+	mux.HandleFunc("DELETE /certs/{name}", s.deleteCert)
+	mux.HandleFunc("GET /metrics", s.getMetrics)
 	mux.HandleFunc("GET /backends", s.getBackends)
 	mux.HandleFunc("GET /explain/{name}", s.getExplain)
 	mux.HandleFunc("POST /flush", s.postFlush)
@@ -28,6 +31,9 @@ func (s *Server) mux() *http.ServeMux {
 	mux.HandleFunc("POST /flush/{name}", s.postFlushName)
 	mux.HandleFunc("POST /prefetch", s.postPrefetch)
 	mux.HandleFunc("POST /shutdown", s.postShutdown)
+	if s.options.Events != nil {
+		mux.HandleFunc("GET /events", s.getEvents)
+	}
 	s.routeProfiles(mux)
 	mux.HandleFunc(elsewhere, s.unknown)
 	return mux
@@ -51,7 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // unknown answers what no route takes: a path that another method has, or none.
 func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		other := *r
 		other.Method = method
 		if _, pattern := s.routes.Handler(&other); pattern != elsewhere {

@@ -25,6 +25,7 @@ type Status struct {
 	Uptime      int64         `json:"uptime_seconds"`
 	Connections Connections   `json:"connections"`
 	Cache       CacheStatus   `json:"cache"`
+	Disk        *DiskStatus   `json:"disk,omitempty"` // nil: there is no disk tier
 	Stores      []StoreStatus `json:"stores"`
 	Backends    []Backend     `json:"backends"`
 	Process     Process       `json:"process"`
@@ -65,8 +66,24 @@ type CacheStatus struct {
 	Refreshes  uint64 `json:"refreshes"` // of them, those that no client waited for
 	Failures   uint64 `json:"failures"`  // of them, those that failed
 
+	Pinned     int    `json:"pinned"` // names whose certificate was put there by hand
+	PinnedHits uint64 `json:"pinned_hits"`
+	Limited    uint64 `json:"limited"` // look-ups refused because too many unknown names were asked for
+	Loaded     uint64 `json:"loaded"`  // names taken from the disk tier
+
 	// The store denies so many names that none is dropped any more.
 	DroppingStopped bool `json:"dropping_stopped"`
+}
+
+// DiskStatus is the disk tier.
+type DiskStatus struct {
+	Path      string `json:"path"`
+	Records   int    `json:"records"`
+	FileBytes int64  `json:"file_bytes"`
+	Written   uint64 `json:"written"`
+	Dropped   uint64 `json:"dropped"` // records that could not be written in time
+	Damaged   uint64 `json:"damaged"`
+	LastError string `json:"last_error"`
 }
 
 // StoreStatus is a store and its breaker.
@@ -113,6 +130,7 @@ func (s *Server) status(now time.Time) Status {
 		Uptime:      seconds(now.Sub(s.options.Started)),
 		Connections: s.connections(),
 		Cache:       s.cache(),
+		Disk:        s.disk(),
 		Stores:      s.stores(),
 		Backends:    s.backends(),
 		Process:     s.process(),
@@ -172,8 +190,20 @@ func (s *Server) cache() CacheStatus {
 		Fetches:         stats.Fetches,
 		Refreshes:       stats.Refreshes,
 		Failures:        stats.FetchFailures,
+		Pinned:          stats.Pinned,
+		PinnedHits:      stats.PinnedHits,
+		Limited:         stats.Limited,
+		Loaded:          stats.Loaded,
 		DroppingStopped: stats.DroppingStopped,
 	}
+}
+
+func (s *Server) disk() *DiskStatus {
+	if s.options.Disk == nil {
+		return nil
+	}
+	status := s.options.Disk()
+	return &status
 }
 
 func (s *Server) stores() []StoreStatus {

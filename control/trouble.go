@@ -16,12 +16,14 @@ const (
 	soon = 3 * 24 * time.Hour
 	// looksEvery keeps many who ask for the status from walking through a large cache each time.
 	looksEvery = 5 * time.Second
+	// sourcePinned is the source of a cache.Info that was put there by hand.
+	sourcePinned = "pinned"
 )
 
 // trouble is what is wrong with the certificates in the cache.
 type trouble struct {
-	expiring, withdrawn, failing int
-	worst                        []cache.Info // the first to expire first, up to sampleSize
+	expiring, pinned, withdrawn, failing int
+	worst                                []cache.Info // the first to expire first, up to sampleSize
 }
 
 // troubles remembers the last look for a few seconds.
@@ -43,16 +45,22 @@ func (t *troubles) look(certificates Certificates, now time.Time) trouble {
 func survey(certificates Certificates, now time.Time) trouble {
 	var found trouble
 	for info := range certificates.All() {
-		expiring, failing := info.NotAfter.Sub(now) < soon && renewable(info, now), info.LastError != ""
+		expiring, failing := expires(info, now), info.LastError != ""
 		if !expiring && !failing && !info.Withdrawn {
 			continue
 		}
-		found.expiring += count(expiring)
+		found.expiring += count(expiring && info.Source != sourcePinned)
+		found.pinned += count(expiring && info.Source == sourcePinned)
 		found.failing += count(failing)
 		found.withdrawn += count(info.Withdrawn)
 		found.keep(info)
 	}
 	return found
+}
+
+// expires reports whether a certificate is near its end, and was asked for again in vain.
+func expires(info cache.Info, now time.Time) bool {
+	return info.Expiring || info.NotAfter.Sub(now) < soon && renewable(info, now)
 }
 
 // renewable leaves out certificates that live for so short a time that their end is always near.
@@ -97,7 +105,11 @@ func problems(status Status, found trouble) []string {
 	if status.Cache.DroppingStopped {
 		list = append(list, "certificates: a store denies so many names that it is not believed, none is dropped")
 	}
-	list = appendCount(list, found.expiring, "expire within 3 days and could not be renewed")
+	if disk := status.Disk; disk != nil && disk.LastError != "" {
+		list = append(list, fmt.Sprintf("disk tier %s: what changes does not survive a restart: %s", disk.Path, disk.LastError))
+	}
+	list = appendCount(list, found.expiring, "expire soon, and no newer one could be had")
+	list = appendCount(list, found.pinned, "pinned by hand expire soon: put newer ones there, or they give way to the store")
 	list = appendCount(list, found.withdrawn, "withdrawn: their store knows the name no more")
 	list = appendCount(list, found.failing, "could not be fetched again at the last attempt")
 	if connections := status.Connections; connections.Limit > 0 && connections.Active*10 >= connections.Limit*9 {

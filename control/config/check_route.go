@@ -30,7 +30,7 @@ func (c *checker) checkBackends() {
 		}
 		c.checkBackend(path, c.Backends[name])
 		if !used[name] && len(c.Routes) > 0 {
-			c.warn(path, "no route uses it")
+			c.warn(path, "no route uses it: only where a store's answer names it do connections come")
 		}
 	}
 }

@@ -14,8 +14,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"hellogate/cache"
+	"hellogate/cache/disk"
+	"hellogate/cache/permission"
 	"hellogate/control"
 	"hellogate/control/config"
+	"hellogate/control/events"
+	"hellogate/control/petersslers"
+	"hellogate/store/chain"
 	"hellogate/terminate"
 	"hellogate/terminate/libcrypto"
 )
@@ -23,10 +28,12 @@ import (
 // Options are what is not in the configuration.
 type Options struct {
 	Version    string
-	StoreToken string         // for the only HTTP store; it beats a token file
-	Log        zerolog.Logger // events and the access log
-	LogDropped func() uint64  // lines that the log lost; nil: not known
-	Profiles   bool           // the control socket serves those of the process
+	StoreToken string // for the only HTTP store; it beats a token file
+	// RedisPassword is for the only Redis store; it beats a password file.
+	RedisPassword string
+	Log           zerolog.Logger // events and the access log
+	LogDropped    func() uint64  // lines that the log lost; nil: not known
+	Profiles      bool           // the control socket serves those of the process
 }
 
 // Instance is a load balancer whose listeners and control socket are open.
@@ -35,13 +42,18 @@ type Instance struct {
 	options Options
 	started time.Time
 
-	stores    []guarded
-	backends  map[string]*terminate.Backend
-	cache     *cache.Cache
-	traffic   *terminate.Server
-	control   *control.Server
-	socket    *control.Socket
-	listeners []terminate.Listener
+	stores     []guarded
+	chain      *chain.Chain
+	permission *permission.Permission // nil: none is asked
+	disk       *disk.Tier             // nil: there is none
+	events     *events.Hub
+	peter      *petersslers.Server // nil: there is none
+	backends   map[string]*terminate.Backend
+	cache      *cache.Cache
+	traffic    *terminate.Server
+	control    *control.Server
+	socket     *control.Socket
+	listeners  []terminate.Listener
 
 	closers []func() // in the order of opening
 	life    context.Context
@@ -54,7 +66,8 @@ func New(config *config.Config, options Options) (*Instance, error) {
 	i := &Instance{config: config, options: options, started: time.Now()}
 	i.life, i.end = context.WithCancel(context.Background())
 	for _, open := range []func() error{
-		i.openStores, i.openCache, i.makeBackends, i.openListeners, i.makeTraffic, i.openControl,
+		i.openStores, i.openPermission, i.openDisk, i.openEvents, i.openCache,
+		i.makeBackends, i.openListeners, i.makeTraffic, i.openPeterSSLers, i.openControl,
 	} {
 		if err := open(); err != nil {
 			i.Close()
@@ -97,6 +110,8 @@ func (i *Instance) Run(ctx context.Context) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { tendMemory(i.life) })
+	background.Go(func() { i.prefetch(i.life) })
+	background.Go(func() { i.servePeterSSLers(i.life) })
 	i.logStart()
 	// What a drain had to cut is said in the log. It is no failure: ending is what was asked for.
 	err := i.traffic.Serve(i.life)
@@ -145,6 +160,8 @@ func (i *Instance) openControl() error {
 		LogDropped: i.options.LogDropped,
 		Shutdown:   i.Shutdown,
 		Profiles:   i.options.Profiles,
+		Events:     i.events,
+		Disk:       i.diskStatus(),
 		Log:        i.options.Log,
 
 		RSASignatures:       libcrypto.Describe(),

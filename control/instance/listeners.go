@@ -15,7 +15,7 @@ import (
 // listeners and files being read, those of the control socket's clients, and those that a store's fetches have open.
 const (
 	descriptorsEach = 2
-	descriptorsKept = 32 + control.ConnectionLimit
+	descriptorsKept = 64 + control.ConnectionLimit
 )
 
 func (i *Instance) openListeners() error {

@@ -1,19 +1,17 @@
 package instance
 
 import (
-	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
+	"net/netip"
 
 	"hellogate/breaker"
-	"hellogate/cache"
 	"hellogate/control"
 	"hellogate/control/config"
 	"hellogate/store"
-	"hellogate/terminate"
-	"hellogate/terminate/libcrypto"
+	"hellogate/store/chain"
+	"hellogate/store/dir"
+	"hellogate/store/redis"
 )
 
 // guarded is a store behind its breaker.
@@ -21,64 +19,116 @@ type guarded struct {
 	name    string
 	fetches int // at once
 	files   int // that each has open
-	http    bool
 	*breaker.Breaker
 }
 
 // dirFetches is how many names a directory is asked for at once.
 const dirFetches = 64
 
-// What a fetch has open: a connection, or a directory, the two files of a pair and, where a file is a symbolic link, a
-// directory on its way.
+// What a fetch has open: a connection, or a directory, a folder on the way and the files of up to three pairs.
 const (
-	httpFiles = 1
-	dirFiles  = 4
+	httpFiles  = 1
+	redisFiles = 1
+	dirFiles   = 8
 )
 
+// opened is a store as its kind is.
+type opened struct {
+	store.Store
+	close   func() // nil: there is nothing to close
+	fetches int
+	files   int
+}
+
 func (i *Instance) openStores() error {
+	var links []chain.Link
 	for index, settings := range i.config.Stores {
-		opened, err := i.openStore(settings)
+		kind, err := i.openStore(settings)
 		if err != nil {
 			return i.describe(fmt.Sprintf("stores[%d]", index), err)
 		}
-		i.stores = append(i.stores, opened)
+		if kind.close != nil {
+			i.closeLater(kind.close)
+		}
+		links = append(links, i.link(settings, kind))
 	}
-	if len(i.stores) != 1 {
-		return errors.New("stores: exactly one is needed")
+	if len(links) == 0 {
+		return errors.New("stores: one is needed")
 	}
-	if i.options.StoreToken != "" && !i.stores[0].http {
-		i.options.Log.Warn().Str("note", "HELLOGATE_STORE_TOKEN is set, and the store takes no token").Msg("configuration")
-	}
+	i.chain = chain.New(links, i.options.Log)
+	i.closeLater(i.chain.Close)
+	i.warnOfSecrets()
 	return nil
 }
 
-func (i *Instance) openStore(settings config.Store) (guarded, error) {
-	opened := guarded{name: settings.Name, fetches: dirFetches, files: dirFiles}
-	var asked store.Store
+// link puts a store behind its breaker and into the chain.
+func (i *Instance) link(settings config.Store, kind opened) chain.Link {
+	guard := breaker.New(settings.Name, kind.Store, breaker.Options{
+		Failures: settings.Breaker.Failures,
+		Reset:    settings.Breaker.Reset,
+		Log:      i.options.Log,
+	})
+	i.stores = append(i.stores, guarded{name: settings.Name, fetches: kind.fetches, files: kind.files, Breaker: guard})
+	link := chain.Link{
+		Name:      settings.Name,
+		Store:     guard,
+		Names:     settings.Names,
+		WriteBack: settings.WriteBack,
+		Fetches:   kind.fetches,
+	}
+	if watcher, tells := kind.Store.(store.Watcher); tells {
+		link.Watcher = watcher
+	}
+	if writer, takes := kind.Store.(store.Writer); takes {
+		link.Writer = writer
+	}
+	return link
+}
+
+func (i *Instance) openStore(settings config.Store) (opened, error) {
 	switch {
 	case settings.HTTP != nil:
 		client, err := store.NewHTTP(i.httpOptions(settings))
 		if err != nil {
-			return opened, err
+			return opened{}, err
 		}
-		i.closeLater(client.Close)
-		asked, opened.http = client, true
-		opened.fetches, opened.files = settings.HTTP.Fetches, httpFiles
-	case settings.Dir != nil:
-		directory, err := store.NewDir(settings.Name, settings.Dir.Path)
+		return opened{client, client.Close, settings.HTTP.Fetches, httpFiles}, nil
+	case settings.Redis != nil:
+		client, err := redis.New(i.redisOptions(settings))
 		if err != nil {
-			return opened, err
+			return opened{}, err
 		}
-		asked = directory
-	default:
-		return opened, errors.New("neither http nor dir")
+		return opened{client, client.Close, settings.Redis.Fetches, redisFiles}, nil
+	case settings.Dir != nil:
+		directory, err := dir.Open(dir.Options{Name: settings.Name, Path: settings.Dir.Path, Log: i.options.Log})
+		if err != nil {
+			return opened{}, err
+		}
+		return opened{directory, directory.Close, dirFetches, dirFiles}, nil
 	}
-	opened.Breaker = breaker.New(settings.Name, asked, breaker.Options{
-		Failures: i.config.Breaker.Failures,
-		Reset:    i.config.Breaker.Reset,
-		Log:      i.options.Log,
-	})
-	return opened, nil
+	return opened{}, errors.New("neither http, dir nor redis")
+}
+
+// warnOfSecrets says which secrets of the environment nothing takes.
+func (i *Instance) warnOfSecrets() {
+	if i.options.StoreToken != "" && i.count(isHTTP) != 1 {
+		i.options.Log.Warn().Str("note", "HELLOGATE_STORE_TOKEN is set, and there is not exactly one http store to take it").Msg("configuration")
+	}
+	if i.options.RedisPassword != "" && i.count(isRedis) != 1 {
+		i.options.Log.Warn().Str("note", "HELLOGATE_REDIS_PASSWORD is set, and there is not exactly one redis store to take it").Msg("configuration")
+	}
+}
+
+func isHTTP(s config.Store) bool  { return s.HTTP != nil }
+func isRedis(s config.Store) bool { return s.Redis != nil }
+
+func (i *Instance) count(kind func(config.Store) bool) (count int) {
+	for _, settings := range i.config.Stores {
+		if kind(settings) {
+			count++
+		}
+	}
+	return count
 }
 
 func (i *Instance) httpOptions(settings config.Store) store.HTTPOptions {
@@ -87,7 +137,10 @@ func (i *Instance) httpOptions(settings config.Store) store.HTTPOptions {
 		Name:               settings.Name,
 		URL:                http.URL,
 		Form:               string(http.Form),
+		Autocert:           http.Autocert,
 		TokenFile:          http.TokenFile,
+		Username:           http.Username,
+		PasswordFile:       http.PasswordFile,
 		CAFile:             http.CAFile,
 		CertFile:           http.CertFile,
 		KeyFile:            http.KeyFile,
@@ -96,62 +149,37 @@ func (i *Instance) httpOptions(settings config.Store) store.HTTPOptions {
 		Timeout:            http.Timeout,
 		Fetches:            http.Fetches,
 	}
-	if i.options.StoreToken != "" {
+	if i.options.StoreToken != "" && http.Username == "" && i.count(isHTTP) == 1 {
 		options.Token, options.TokenFile = i.options.StoreToken, ""
 	}
 	return options
 }
 
-func (i *Instance) openCache() error {
-	settings := i.config.Cache
-	roots, err := pool(settings.AliasCAFile)
-	if err != nil {
-		return i.describe("cache.alias_ca_file", err)
+func (i *Instance) redisOptions(settings config.Store) redis.Options {
+	from := settings.Redis
+	options := redis.Options{
+		Name:               settings.Name,
+		URL:                from.URL,
+		Addresses:          from.Addresses,
+		SentinelMaster:     from.SentinelMaster,
+		Cluster:            from.Cluster,
+		Layout:             string(from.Layout),
+		Prefix:             from.Prefix,
+		Username:           from.Username,
+		PasswordFile:       from.PasswordFile,
+		CAFile:             from.CAFile,
+		CertFile:           from.CertFile,
+		KeyFile:            from.KeyFile,
+		InsecureSkipVerify: from.InsecureSkipVerify,
+		Plaintext:          from.Plaintext,
+		Timeout:            from.Timeout,
+		Fetches:            from.Fetches,
+		Log:                i.options.Log,
 	}
-	i.cache = cache.New(cache.Options{
-		Store:         i.stores[0],
-		Size:          int64(settings.Size),
-		TTL:           settings.TTL,
-		MinTTL:        settings.MinTTL,
-		RenewBefore:   settings.RenewBefore,
-		NegativeTTL:   settings.NegativeTTL,
-		WithdrawAfter: settings.WithdrawAfter,
-		LookupTimeout: settings.LookupTimeout,
-		Fetches:       i.stores[0].fetches,
-		Aliases:       aliases[settings.SANAliases],
-		AliasRoots:    roots,
-		Signer:        signer,
-		SignerBytes:   libcrypto.Bytes,
-		Log:           i.options.Log,
-	})
-	i.closeLater(i.cache.Close)
-	return nil
-}
-
-// signer is how keys are served: RSA through libcrypto where there is one, and as many signatures at once as there are
-// processors, which bounds the threads that libcrypto keeps busy too.
-func signer(key crypto.Signer) crypto.Signer { return terminate.LimitSignatures(libcrypto.Wrap(key)) }
-
-var aliases = map[config.SANAliases]cache.AliasPolicy{
-	config.AliasesVerified: cache.AliasesVerified,
-	config.AliasesAll:      cache.AliasesAll,
-	config.AliasesOff:      cache.AliasesOff,
-}
-
-// pool reads roots; no file means the system's, which is what a nil pool means to crypto/x509.
-func pool(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
+	if i.options.RedisPassword != "" && i.count(isRedis) == 1 {
+		options.Password, options.PasswordFile = i.options.RedisPassword, ""
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return roots, nil
+	return options
 }
 
 func (i *Instance) storeStatuses() []control.Store {
@@ -168,4 +196,13 @@ func (i *Instance) storeNames() []string {
 		names = append(names, opened.name)
 	}
 	return names
+}
+
+// allowed are the addresses that each store may name in its answers.
+func (i *Instance) allowed() map[string][]netip.Prefix {
+	allowed := make(map[string][]netip.Prefix, len(i.config.Stores))
+	for _, settings := range i.config.Stores {
+		allowed[settings.Name] = settings.Allow
+	}
+	return allowed
 }

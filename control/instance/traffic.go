@@ -69,6 +69,8 @@ func (i *Instance) makeTraffic() error {
 		Listeners:    i.listeners,
 		Routes:       routes,
 		Certificates: i.cache,
+		Backends:     i.backends,
+		Allow:        i.allowed(),
 		Fallback:     fallback,
 		Limits:       i.limits(),
 		Log:          i.options.Log,

@@ -1,0 +1,198 @@
+package instance
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"hellogate/cache"
+	"hellogate/cache/disk"
+	"hellogate/cache/permission"
+	"hellogate/control"
+	"hellogate/control/config"
+	"hellogate/terminate"
+	"hellogate/terminate/libcrypto"
+)
+
+func (i *Instance) openCache() error {
+	settings := i.config.Cache
+	roots, err := pool(settings.AliasCAFile)
+	if err != nil {
+		return i.describe("cache.alias_ca_file", err)
+	}
+	options := cache.Options{
+		Store:         i.chain,
+		Size:          int64(settings.Size),
+		TTL:           settings.TTL,
+		MinTTL:        settings.MinTTL,
+		RenewBefore:   settings.RenewBefore,
+		NegativeTTL:   settings.NegativeTTL,
+		WithdrawAfter: settings.WithdrawAfter,
+		LookupTimeout: settings.LookupTimeout,
+		RouteTTL:      settings.RouteTTL,
+		Aliases:       aliases[settings.SANAliases],
+		AliasRoots:    roots,
+		Wildcards:     settings.Wildcards,
+		Lookups:       lookups(i.config.Lookups),
+		Event:         i.tell,
+		Signer:        signer,
+		SignerBytes:   libcrypto.Bytes,
+		Log:           i.options.Log,
+	}
+	for _, opened := range i.stores {
+		options.Fetches += opened.fetches
+	}
+	if i.permission != nil {
+		options.Permission = i.permission
+	}
+	if i.disk != nil {
+		options.Disk = i.disk
+	}
+	i.cache = cache.New(options)
+	i.closeLater(i.cache.Close)
+	return nil
+}
+
+func lookups(settings config.Lookups) cache.Lookups {
+	return cache.Lookups{
+		Rate:        settings.Rate,
+		Burst:       settings.Burst,
+		PerClient:   settings.PerClient,
+		ClientBurst: settings.PerClientBurst,
+	}
+}
+
+func (i *Instance) openPermission() error {
+	settings := i.config.Permission
+	if settings.URL == "" {
+		return nil
+	}
+	asked, err := permission.New(permission.Options{
+		URL:       settings.URL,
+		Timeout:   settings.Timeout,
+		CAFile:    settings.CAFile,
+		Plaintext: settings.Plaintext,
+	})
+	if err != nil {
+		return i.describe("permission", err)
+	}
+	i.permission = asked
+	i.closeLater(asked.Close)
+	return nil
+}
+
+// openDisk opens the disk tier. What is unsafe about it is an error; without a disk that can be written to, or where
+// another process has it, clients are served all the same.
+func (i *Instance) openDisk() error {
+	settings := i.config.Cache
+	if settings.Dir == "" {
+		return nil
+	}
+	tier, err := disk.Open(disk.Options{Dir: settings.Dir, KeyFile: settings.DirKeyFile, Log: i.options.Log})
+	switch {
+	case err == nil:
+	case errors.Is(err, disk.ErrInUse), cantWrite(err):
+		i.options.Log.Error().AnErr("reason", err).Msg("no disk tier: what is cached will not survive a restart")
+		return nil
+	default:
+		return i.describe("cache.dir", err)
+	}
+	i.disk = tier
+	i.closeLater(func() {
+		if err := tier.Close(); err != nil {
+			i.options.Log.Warn().AnErr("reason", err).Msg("disk tier closed")
+		}
+	})
+	return nil
+}
+
+func cantWrite(err error) bool {
+	for _, cause := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// diskStatus is what status says of the disk tier; nil: there is none.
+func (i *Instance) diskStatus() func() control.DiskStatus {
+	if i.disk == nil {
+		return nil
+	}
+	return func() control.DiskStatus {
+		stats := i.disk.Stats()
+		status := control.DiskStatus{
+			Path: i.config.Cache.Dir, Records: stats.Records, FileBytes: stats.FileBytes,
+			Written: stats.Written, Dropped: stats.Dropped, Damaged: stats.Damaged,
+		}
+		if stats.Failing {
+			status.LastError = stats.LastError
+		}
+		return status
+	}
+}
+
+// prefetchers is how many names of the configuration are fetched at once.
+const prefetchers = 16
+
+// prefetch fetches the names that the configuration lists, while clients are being served.
+func (i *Instance) prefetch(ctx context.Context) {
+	names := i.config.Prefetch
+	if len(names) == 0 {
+		return
+	}
+	todo := make(chan string)
+	results := make(chan string)
+	for range min(prefetchers, len(names)) {
+		go func() {
+			for name := range todo {
+				result, _ := i.cache.Prefetch(ctx, name)
+				results <- result
+			}
+		}()
+	}
+	go func() {
+		defer close(todo)
+		for _, name := range names {
+			todo <- name
+		}
+	}()
+	counts := map[string]int{}
+	for range names {
+		counts[<-results]++
+	}
+	i.options.Log.Info().Int("fetched", counts["fetched"]).Int("cached", counts["cached"]).
+		Int("unknown", counts["unknown"]).Int("failed", counts["failed"]).Msg("prefetched")
+}
+
+// signer is how keys are served: RSA through libcrypto where there is one, and as many signatures at once as there are
+// processors, which bounds the threads that libcrypto keeps busy too.
+func signer(key crypto.Signer) crypto.Signer { return terminate.LimitSignatures(libcrypto.Wrap(key)) }
+
+var aliases = map[config.SANAliases]cache.AliasPolicy{
+	config.AliasesVerified: cache.AliasesVerified,
+	config.AliasesAll:      cache.AliasesAll,
+	config.AliasesOff:      cache.AliasesOff,
+}
+
+// pool reads roots; no file means the system's, which is what a nil pool means to crypto/x509.
+func pool(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return roots, nil
+}

@@ -1,0 +1,90 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"hellogate/cache"
+	"hellogate/control/events"
+	"hellogate/control/petersslers"
+)
+
+// openEvents makes what passes on what happens to names: to those who listen, and to the command.
+func (i *Instance) openEvents() error {
+	settings := i.config.Hooks
+	if len(settings.Command) == 0 {
+		i.events = events.NewHub()
+		return nil
+	}
+	options := events.CommandOptions{Argv: settings.Command, Timeout: settings.Timeout, Log: i.options.Log}
+	for _, event := range settings.Events {
+		options.Events = append(options.Events, string(event))
+	}
+	command, err := events.NewCommand(options)
+	if err != nil {
+		return i.describe("hooks.command", err)
+	}
+	i.closeLater(command.Close)
+	i.events = events.NewHub(command.Publish)
+	return nil
+}
+
+// tell passes on what the cache tells.
+func (i *Instance) tell(e cache.Event) {
+	i.events.Publish(events.Event{
+		Event: e.Event, Name: e.Name, Names: e.Names, Store: e.Store, Fingerprint: e.Fingerprint,
+		KeyType: e.KeyType, NotAfter: e.NotAfter, Reason: e.Reason, Dropped: e.Dropped,
+	})
+}
+
+// openPeterSSLers opens the listener for peter_sslers' requests.
+func (i *Instance) openPeterSSLers() error {
+	settings := i.config.Control.PeterSSLers
+	if settings.Address == "" {
+		return nil
+	}
+	password, err := secret(settings.PasswordFile)
+	if err != nil {
+		return i.describe("control.peter_sslers.password_file", err)
+	}
+	i.peter, err = petersslers.Listen(petersslers.Options{
+		Address:      settings.Address,
+		Username:     settings.Username,
+		Password:     password,
+		Certificates: i.cache,
+		Version:      i.options.Version,
+		Log:          i.options.Log,
+	})
+	if err != nil {
+		return i.describe("control.peter_sslers", err)
+	}
+	i.closeLater(func() { i.peter.Close() })
+	return nil
+}
+
+func (i *Instance) servePeterSSLers(ctx context.Context) {
+	if i.peter == nil {
+		return
+	}
+	if err := i.peter.Serve(ctx); err != nil {
+		i.options.Log.Error().Err(err).Msg("peter_sslers listener failed")
+	}
+}
+
+// secret reads a password from a file; no file is no password.
+func secret(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	const most = 4 << 10
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if len(text) > most {
+		return "", fmt.Errorf("%s: larger than %d bytes", file, most)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}

@@ -1,0 +1,142 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"hellogate/breaker"
+)
+
+// getMetrics answers in Prometheus' text format. No label has a value that clients or stores could make up: a host name is
+// never a label.
+func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
+	if err := parameters(r); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	m := metrics{w}
+	s.trafficMetrics(m)
+	s.cacheMetrics(m)
+	s.storeMetrics(m)
+	s.backendMetrics(m)
+}
+
+// metrics writes metrics. Errors are the client's, which is gone.
+type metrics struct{ out io.Writer }
+
+// head begins a metric.
+func (m metrics) head(name, kind, help string) {
+	fmt.Fprintf(m.out, "# HELP hellogate_%s %s\n# TYPE hellogate_%s %s\n", name, help, name, kind)
+}
+
+// line writes a value, with labels given as name, value and so on.
+func (m metrics) line(name string, value any, labels ...string) {
+	pairs := make([]string, 0, len(labels)/2)
+	for i := 0; i+1 < len(labels); i += 2 {
+		pairs = append(pairs, labels[i]+`="`+escapeLabel.Replace(labels[i+1])+`"`)
+	}
+	text := ""
+	if len(pairs) > 0 {
+		text = "{" + strings.Join(pairs, ",") + "}"
+	}
+	fmt.Fprintf(m.out, "hellogate_%s%s %v\n", name, text, value)
+}
+
+var escapeLabel = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+func (m metrics) gauge(name, help string, value any) {
+	m.head(name, "gauge", help)
+	m.line(name, value)
+}
+
+func (m metrics) counter(name, help string, value any) {
+	m.head(name, "counter", help)
+	m.line(name, value)
+}
+
+func (s *Server) trafficMetrics(m metrics) {
+	stats := s.options.Traffic.Stats()
+	m.gauge("connections_active", "Open connections.", stats.Active)
+	m.counter("connections_total", "Connections accepted.", stats.Total)
+	m.head("refused_total", "counter", "Connections that did not end well, by reason.")
+	for _, reason := range slices.Sorted(maps.Keys(stats.Refused)) {
+		m.line("refused_total", stats.Refused[reason], "reason", reason)
+	}
+	m.head("bytes_total", "counter", "Plaintext bytes of connections that are over, from and to clients.")
+	m.line("bytes_total", stats.BytesIn, "direction", "in")
+	m.line("bytes_total", stats.BytesOut, "direction", "out")
+}
+
+func (s *Server) cacheMetrics(m metrics) {
+	stats := s.options.Certificates.Stats()
+	m.gauge("cache_entries", "Names that have a certificate.", stats.Entries)
+	m.gauge("cache_bytes", "Memory that the cache takes.", stats.Bytes)
+	m.gauge("cache_limit_bytes", "Memory that the cache may take.", stats.LimitBytes)
+	m.gauge("cache_negative", "Names that a no is remembered of.", stats.Negative)
+	m.gauge("cache_failing", "Names that a failure is remembered of.", stats.Failing)
+	m.gauge("cache_withdrawn", "Names that are served although their store denies them.", stats.Withdrawn)
+	m.gauge("cache_pinned", "Names whose certificate was put there by hand.", stats.Pinned)
+	m.head("certificates_total", "counter", "Look-ups, by what answered them.")
+	for _, source := range []struct {
+		name  string
+		count uint64
+	}{
+		{"hit", stats.Hits},
+		{"stale", stats.Stale},
+		{"pinned", stats.PinnedHits},
+		{"miss", stats.Misses + stats.Coalesced},
+		{"remembered", stats.Remembered},
+		{"limited", stats.Limited},
+	} {
+		m.line("certificates_total", source.count, "source", source.name)
+	}
+	m.counter("cache_evictions_total", "Names that had to make room.", stats.Evictions)
+	m.counter("cache_refreshes_total", "Requests to stores that no client waited for.", stats.Refreshes)
+	m.counter("cache_loaded_total", "Names that were taken from the disk tier.", stats.Loaded)
+}
+
+func (s *Server) storeMetrics(m metrics) {
+	m.head("store_requests_total", "counter", "Requests to a store, by what came of them.")
+	for _, store := range s.options.Stores {
+		status := store.Status()
+		for _, result := range []struct {
+			name  string
+			count uint64
+		}{
+			{"bundle", status.Requests - status.Unknown - status.Failed - status.CutOff},
+			{"unknown", status.Unknown},
+			{"failed", status.Failed},
+			{"cut_off", status.CutOff},
+		} {
+			m.line("store_requests_total", result.count, "store", status.Name, "result", result.name)
+		}
+	}
+	m.head("breaker_state", "gauge", "1 for the state that a store's breaker is in.")
+	for _, store := range s.options.Stores {
+		status := store.Status()
+		for _, state := range []breaker.State{breaker.Closed, breaker.Open, breaker.HalfOpen} {
+			m.line("breaker_state", one(status.State == state), "store", status.Name, "state", state.String())
+		}
+	}
+}
+
+func (s *Server) backendMetrics(m metrics) {
+	m.head("server_up", "gauge", "Whether the last connection to a server could be made.")
+	for _, backend := range s.backends() {
+		for _, server := range backend.Servers {
+			m.line("server_up", one(server.State == "up"), "backend", backend.Name, "server", server.Address)
+		}
+	}
+}
+
+func one(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
