@@ -198,7 +198,7 @@ func (w *world) wakeTogether(rng *rand.Rand) {
 // lookAround asks what can be asked, and leaves an answer untaken.
 func (w *world) lookAround(rng *rand.Rand) {
 	w.trouble.over(w.trouble.begin("look around"))
-	for range w.control.Certs(context.Background(), "") {
+	for range w.control.Certs(context.Background(), control.CertsRequest{}) {
 		if rng.IntN(50) == 0 {
 			break
 		}
