@@ -56,8 +56,8 @@ func (c *Cache) realias(f *flight, owner *entry, got answer) {
 			continue
 		}
 		for name := range strings.SplitSeq(p.names, " ") {
-			if c.free(f, name, got.now) {
-				c.addAlias(owner, name, got.trusted)
+			if !got.barred[name] && c.free(f, name, got.now) {
+				c.addAlias(f, owner, name, got.trusted)
 			}
 		}
 	}
@@ -73,13 +73,18 @@ func (c *Cache) free(f *flight, name string, now moment) bool {
 	return found == nil
 }
 
-func (c *Cache) addAlias(owner *entry, name string, trusted [2]bool) {
-	if next := aliasOf(owner, name, trusted); next != nil {
-		alias := c.insert(strings.Clone(name), next)
-		if !isWildcard(name) {
-			alias.flags.Store(flagEager) // it is asked for itself when it is used
-		}
-		c.aliases[owner] = append(c.aliases[owner], alias)
+// addAlias makes an alias. One that comes from the disk, for which f is nil, is there already.
+func (c *Cache) addAlias(f *flight, owner *entry, name string, trusted [2]bool) {
+	next := aliasOf(owner, name, trusted)
+	if next == nil {
+		return
+	}
+	alias := c.insert(strings.Clone(name), next)
+	if !isWildcard(name) {
+		alias.flags.Store(flagEager) // it is asked for itself when it is used
+	}
+	c.aliases[owner] = append(c.aliases[owner], alias)
+	if f != nil {
 		c.persistAlias(alias)
 	}
 }

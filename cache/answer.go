@@ -22,9 +22,10 @@ type answer struct {
 	took    time.Duration // that the store needed
 	pairs   [2]*pair      // those accepted, as in held
 	signers [2]crypto.Signer
-	trusted [2]bool  // those that may make aliases
-	refused []error  // why others were not
-	remarks []string // what is odd about the accepted ones
+	trusted [2]bool         // those that may make aliases
+	barred  map[string]bool // names that no alias is made of, as the disk has it
+	refused []error         // why others were not
+	remarks []string        // what is odd about the accepted ones
 }
 
 var errNothingHeld = errors.New("not modified, but nothing was held")
@@ -39,6 +40,9 @@ func (c *Cache) judge(request store.Request, bundle *store.Bundle, err error) an
 		got.err = fmt.Errorf("store %s: %w", bundle.Store, errNothingHeld)
 	case !bundle.NotModified:
 		c.check(&got, request.Name)
+		if got.trusted != [2]bool{} {
+			got.barred = c.barred(request.Name, false, got.pairs[:]...)
+		}
 	}
 	return got
 }

@@ -86,3 +86,16 @@ func TestBudgetIsBounded(t *testing.T) {
 		t.Error("the last one was forgotten")
 	}
 }
+
+// What is spent for everybody is said by an explanation; what one client has spent it can't know.
+func TestBudgetIsExplained(t *testing.T) {
+	lookups := Lookups{Rate: 1, Burst: 3, PerClient: 1, ClientBurst: 2}
+	run(t, func(o *Options) { o.Lookups = lookups }, func(t *testing.T, l *lab) {
+		l.ask(netip.MustParseAddr("192.0.2.1"), "a", 3)
+		l.explained("new.example", Step{"store", "would be asked"})
+		l.ask(netip.MustParseAddr("192.0.2.2"), "b", 3)
+		l.explained("new.example", Step{"look-ups", "none just now: too many look-ups of unknown names: of all clients, 1 a second allowed"})
+		l.sleep(time.Second)
+		l.explained("new.example", Step{"store", "would be asked"})
+	})
+}

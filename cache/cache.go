@@ -63,7 +63,9 @@ type Cache struct {
 	life    context.Context // ends with Close
 	end     context.CancelFunc
 	wake    chan struct{} // the schedule changed
-	erased  atomic.Uint64 // how often something was taken off the disk
+	erased  [64]atomic.Uint64 // how often something was taken off the disk, by the hash of its key
+	used    chan *entry       // that are to be asked for again, as they were used while somebody had mu
+	legacy  atomic.Int64      // entries for clients that can't use ECDSA
 	workers sync.WaitGroup
 
 	// mu guards what follows and every write to the index. It is never held while a store is asked, a key is parsed, a
@@ -85,6 +87,9 @@ type Cache struct {
 	trusted  map[string]int64 // by store: since when, by the wall, what it answered before does not count as fresh
 	events   []event          // to be logged at unlock
 	told     []Event          // to be told at unlock
+	// permissionSaid and damageSaid are when it was last logged that permission could not be asked, or that what the disk
+	// has can't be read.
+	permissionSaid, damageSaid sometimes
 	totals   totals
 	// refreshing is how many of those the store is being asked for are refreshes.
 	refreshing    int
@@ -99,6 +104,7 @@ func New(options Options) *Cache {
 		index:   newIndex[entry](),
 		hot:     hotTier{index: newIndex[ready](), limit: options.Size / 16, signer: options.Signer, signerBytes: options.SignerBytes},
 		wake:    make(chan struct{}, 1),
+		used:    make(chan *entry, 1024),
 		limit:   options.Size - options.Size/16 - 2*(options.Size/32),
 		pairs:   newPairTable(),
 		aliases: make(map[*entry][]*entry),
@@ -160,6 +166,9 @@ func (c *Cache) Get(ctx context.Context, query Query) (Answer, error) {
 func (c *Cache) cached(query Query) Answer {
 	now := c.clock.now()
 	hot, hash := c.find(query.Name, now)
+	if hot == nil && c.legacy.Load() > 0 && query.legacy() {
+		hot, hash = c.find(keyOf(query.Name, true), now)
+	}
 	if hot == nil && c.options.Wildcards {
 		hot, hash = c.findWildcard(query.Name, now)
 	}
@@ -229,6 +238,11 @@ func (c *Cache) enter(query Query) (*flight, error) {
 	}
 	if found := c.usable(key, now); found != nil {
 		return landed(outcomeOf(found)), nil
+	}
+	if c.options.Wildcards { // of which one pair of two may just have expired
+		if found := c.usable(wildcardOf(query.Name), now); found != nil && !(legacy && found.held.Load().partial()) {
+			return landed(outcomeOf(found)), nil
+		}
 	}
 	for _, remembered := range []*denials{&c.unknown, &c.failed} {
 		if err := remembered.recall(key, now); err != nil {

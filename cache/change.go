@@ -54,18 +54,23 @@ func isName(pattern sni.Pattern) bool {
 // again too: that store may come after this one, which may know them now.
 func (c *Cache) changedWhere(from string, pattern sni.Pattern) {
 	c.distrustDisk(from)
-	matching := c.entriesWhere(func(e *entry) bool {
-		return pattern.Match(e.name())
-	})
-	c.mu.Lock()
-	defer c.unlock()
-	wanted := &flush{names: make(map[string]bool), pattern: pattern}
-	c.unknown.taken(wanted)
-	c.failed.taken(wanted)
-	for _, found := range matching {
-		c.announce(found)
+	c.forget(&flush{names: make(map[string]bool), pattern: pattern})
+	matching := c.entriesWhere(func(e *entry) bool { return pattern.Match(e.name()) })
+	c.inBatches(matching, c.announce)
+}
+
+// batch is how many entries are dealt with before others may have the lock.
+const batch = 256
+
+// inBatches does something with entries under mu, a few at a time.
+func (c *Cache) inBatches(entries []*entry, do func(*entry)) {
+	for from := 0; from < len(entries); from += batch {
+		c.mu.Lock()
+		for _, e := range entries[from:min(from+batch, len(entries))] {
+			do(e)
+		}
+		c.unlock()
 	}
-	c.orphan(wanted)
 }
 
 // announce has an entry asked for again now, after a change of it: an answer that it is gone counts at once.
@@ -78,53 +83,58 @@ func (c *Cache) announce(found *entry) {
 		return
 	}
 	found.flags.Or(flagAnnounced)
+	if now := c.clock.now(); held.stale >= now.mono { // for the disk too: it may be evicted before it is asked for
+		next := *held
+		next.stale = now.mono - 1
+		c.set(found, &next)
+		c.persist(found)
+	}
 	c.plan(found, c.clock.now().mono)
 }
 
 // distrust has nothing that came from a store count as fresh. When its changes can be seen again, all of it is asked for
-// again, what is used first.
+// again, what is used first; and what other stores answered for too, since those may be after it.
 func (c *Cache) distrust(change store.Change) {
 	c.distrustDisk(change.Store)
 	if change.All {
-		c.forget()
+		c.forget(&flush{all: true})
 	}
 	entries := c.entriesWhere(func(e *entry) bool {
 		held := e.held.Load()
-		return held != nil && !held.pinned() && isFrom(held, change.Store)
+		return held != nil && !held.pinned() && (change.All || isFrom(held, change.Store))
 	})
-	const batch = 256 // between which others may have the lock
-	for from := 0; from < len(entries); from += batch {
-		c.distrustSome(entries[from:min(from+batch, len(entries))], change.All)
+	c.inBatches(entries, func(e *entry) { c.distrustEntry(e, change.All) })
+}
+
+// forget drops remembered noes and failures, and has no answer cached that was asked for before.
+func (c *Cache) forget(wanted *flush) {
+	c.mu.Lock()
+	defer c.unlock()
+	c.unknown.taken(wanted)
+	c.failed.taken(wanted)
+	c.orphan(wanted)
+}
+
+func (c *Cache) distrustEntry(e *entry, ask bool) {
+	held := e.held.Load()
+	if held == nil {
+		return
 	}
-}
-
-// forget drops every remembered no and failure, and has no answer cached that was asked for before.
-func (c *Cache) forget() {
-	c.mu.Lock()
-	defer c.unlock()
-	all := &flush{all: true}
-	c.unknown.taken(all)
-	c.failed.taken(all)
-	c.orphan(all)
-}
-
-func (c *Cache) distrustSome(entries []*entry, ask bool) {
-	c.mu.Lock()
-	defer c.unlock()
 	now := c.clock.now()
-	for _, e := range entries {
-		held := e.held.Load()
-		if held == nil {
-			continue
-		}
+	if held.stale >= now.mono {
 		next := *held
-		next.stale = min(next.stale, now.mono-1)
-		if next.owner == nil && ask {
-			e.flags.Or(flagEager)
-			c.plan(e, now.after(upTo(changeSpread)))
-		}
+		next.stale = now.mono - 1
 		c.set(e, &next)
 	}
+	if held.owner != nil || !ask || c.refreshes(e) {
+		return
+	}
+	if at, planned := c.schedule.when(e); e.flags.Load()&flagEager != 0 && planned && at <= now.after(changeSpread) {
+		return // after another such change, just before
+	}
+	e.flags.Or(flagEager)
+	c.hot.changed(e, e.held.Load())
+	c.plan(e, now.after(upTo(changeSpread)))
 }
 
 // distrustDisk has nothing that the disk has from a store count as fresh.

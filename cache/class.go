@@ -23,7 +23,7 @@ func keyOf(name string, legacy bool) string {
 	return name
 }
 
-// nameOf is the name that a key is of.
+// hostOf is the name that a key is of.
 func hostOf(key string) string { return strings.TrimSuffix(key, withoutECDSA) }
 
 func isLegacy(key string) bool { return strings.HasSuffix(key, withoutECDSA) }

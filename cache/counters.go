@@ -41,6 +41,7 @@ type totals struct {
 	fetches, failures, refreshes  uint64
 	evictions, limited, loaded    uint64
 	withdrawn, pinned             int // names that are now
+	pinnedBytes                   int64
 }
 
 // Stats says how a Cache does. Counts are since it was made.

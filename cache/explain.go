@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -27,15 +28,25 @@ func (c *Cache) Explain(name string) []Step {
 		of   *denials
 	}{{"remembered no", &c.unknown}, {"remembered failure", &c.failed}} {
 		if err := remembered.of.recall(name, now); err != nil {
-			return append(steps, Step{remembered.step, "yes: " + err.Error()})
+			steps = append(steps, Step{remembered.step, "yes: " + err.Error()})
+			if denied, is := c.explainDenied(name); is && remembered.of == &c.unknown {
+				steps = append(steps, denied)
+			}
+			return steps
 		}
 		steps = append(steps, Step{remembered.step, "no"})
 	}
 	if f := c.flights[name]; f != nil {
 		return append(steps, Step{"fetch under way", f.explain(now)})
 	}
-	steps = append(append(steps, Step{"fetch under way", "no"}), c.explainPermission(name)...)
-	return append(steps, Step{"store", "would be asked"})
+	steps = append(steps, Step{"fetch under way", "no"})
+	if err := c.budget.check(netip.Addr{}, now); err != nil {
+		return append(steps, Step{"look-ups", "none just now: " + err.Error()})
+	}
+	if denied, is := c.explainDenied(name); is {
+		return append(steps, denied)
+	}
+	return append(append(steps, c.explainPermission(name)...), Step{"store", "would be asked"})
 }
 
 func (f *flight) explain(now moment) string {

@@ -211,8 +211,14 @@ func (c *Cache) next() *flight {
 		}
 	}
 	c.refreshedLast = false
-	if f := c.queue.pop(); f != nil {
-		return f
+	for f := c.queue.pop(); f != nil; f = c.queue.pop() {
+		err := c.budget.check(f.client, c.clock.now())
+		if !f.client.IsValid() || err == nil {
+			return f
+		}
+		// What others were denied since it joined the queue has used the budget up.
+		c.totals.limited += uint64(f.waiting)
+		c.land(f, outcome{err: fmt.Errorf("certificate for %q: %w", f.request.Name, err)})
 	}
 	return c.nextRefresh()
 }
@@ -236,7 +242,7 @@ func (c *Cache) ask(f *flight) {
 // fetch asks for leave, where there is no certificate yet, and then the store.
 func (c *Cache) fetch(f *flight) (*store.Bundle, error) {
 	if c.options.Permission != nil && f.entry == nil {
-		if err := c.options.Permission.Ask(c.life, f.request.Name); err != nil {
+		if err := c.askPermission(f.request.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -276,13 +282,13 @@ func (c *Cache) settle(f *flight, got answer) outcome {
 
 // widen has an answer that is for all clients kept for all, although it was asked for by or for those without ECDSA.
 func (c *Cache) widen(f *flight, got answer) {
-	if got.err != nil || got.bundle.NotModified || got.bundle.Partial || !isLegacy(f.key) {
+	if got.err != nil || got.bundle.NotModified || got.bundle.Partial || !isLegacy(f.key) || f.flushed(f.request.Name) {
 		return
 	}
 	c.unknown.drop(f.key)
 	c.failed.drop(f.key)
 	if f.entry != nil && f.entry.held.Load() != nil {
-		c.remove(f.entry)
+		c.drop(f.entry)
 		f.entry = nil
 	}
 	f.key = f.request.Name

@@ -3,6 +3,7 @@ package cache
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"hellogate/sni"
 )
@@ -49,8 +50,6 @@ func (c *Cache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
 func (c *Cache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string) {
 	wanted := &flush{names: make(map[string]bool), fingerprint: &fingerprint}
 	return c.flushNow(wanted, func() []*entry {
-		// Whatever the store is being asked for may turn out to be that certificate.
-		c.orphan(&flush{all: true})
 		return c.entriesWhere(func(e *entry) bool { return e.held.Load().has(fingerprint) })
 	})
 }
@@ -65,50 +64,102 @@ func (c *Cache) FlushAll() (flushed, pinned []string) {
 func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinned []string) {
 	onDisk := c.onDisk(wanted)
 	forgotten := c.forgetPermission(wanted)
-	c.mu.Lock()
-	found := entries()
-	for _, e := range found {
-		if e.held.Load().pinned() {
-			pinned = append(pinned, e.name())
+	removed, certificates := make(map[string]bool), make(map[[32]byte]bool)
+	c.beginFlush(wanted, removed)
+	c.inBatches(entries(), func(e *entry) {
+		held := e.held.Load()
+		if held == nil {
+			return
 		}
+		if held.pinned() {
+			pinned = append(pinned, e.name())
+			return
+		}
+		for p := range held.each() {
+			certificates[p.fingerprint] = true
+		}
+		c.note(wanted, removed, c.drop(e))
+	})
+	c.finishFlush(wanted, removed, onDisk)
+	c.askSharers(certificates)
+	flushed = slices.Compact(slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(removed)), forgotten...))))
+	c.tellFlushed(flushed)
+	if err := c.syncDisk(); err != nil {
+		c.options.Log.Error().AnErr("reason", err).Msg("cache: flushed, but a restart may bring it back: flush again before one")
 	}
-	flushed = c.flush(wanted, slices.DeleteFunc(found, func(e *entry) bool { return e.held.Load().pinned() }), onDisk)
-	flushed = slices.Compact(slices.Sorted(slices.Values(append(flushed, forgotten...))))
-	if len(flushed) > 0 {
-		c.tell(Event{Event: EventFlushed, Names: flushed})
-	}
-	c.unlock()
-	c.syncDisk()
 	slices.Sort(pinned)
 	return flushed, slices.Compact(pinned)
 }
 
-// flush removes entries, which are those of what is wanted, what the disk has besides, and what else is remembered.
-func (c *Cache) flush(wanted *flush, entries []*entry, onDisk []string) []string {
-	certificates := make(map[[32]byte]bool)
-	removed := make(map[string]bool)
-	take := func(keys []string) {
-		for _, key := range keys {
-			removed[hostOf(key)], wanted.names[hostOf(key)] = true, true
-		}
-	}
-	for _, e := range entries {
-		for p := range e.held.Load().each() {
-			certificates[p.fingerprint] = true
-		}
-		take(c.drop(e))
-	}
-	onDisk = slices.DeleteFunc(onDisk, c.isPinned)
-	take(onDisk)
-	c.erase(onDisk)
+// beginFlush has nothing cached that was asked for before, and drops what is remembered besides certificates.
+func (c *Cache) beginFlush(wanted *flush, removed map[string]bool) {
+	c.mu.Lock()
+	defer c.unlock()
 	for _, remembered := range []*denials{&c.unknown, &c.failed} {
 		for _, name := range remembered.taken(wanted) {
 			removed[name] = true
 		}
 	}
 	c.orphan(wanted)
-	c.askSharers(certificates)
-	return slices.Sorted(maps.Keys(removed))
+	if wanted.fingerprint != nil { // whatever the store is being asked for may turn out to be that certificate
+		c.orphan(&flush{all: true})
+	}
+}
+
+// note takes down what was removed.
+func (c *Cache) note(wanted *flush, removed map[string]bool, keys []string) {
+	for _, key := range keys {
+		removed[hostOf(key)], wanted.names[hostOf(key)] = true, true
+	}
+}
+
+// finishFlush takes what is on the disk alone, and has no alias or sharer of what went cached that was asked for before.
+func (c *Cache) finishFlush(wanted *flush, removed map[string]bool, onDisk []string) {
+	c.mu.Lock()
+	defer c.unlock()
+	onDisk = slices.DeleteFunc(onDisk, c.isPinned)
+	c.note(wanted, removed, onDisk)
+	c.erase(onDisk)
+	c.eraseFlushed(wanted, len(removed))
+	c.orphan(wanted)
+}
+
+func (c *Cache) tellFlushed(names []string) {
+	if len(names) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.unlock()
+	c.tell(Event{Event: EventFlushed, Names: names})
+}
+
+// eraseFlushed takes off the disk what was put there since it was looked at, or could not be seen, and has it keep what was
+// pinned: when very much is erased at once, it erases all.
+func (c *Cache) eraseFlushed(wanted *flush, count int) {
+	const many = 10_000
+	switch {
+	case c.options.Disk == nil:
+		return
+	case wanted.all:
+		c.options.Disk.DeleteAll()
+		for i := range c.erased {
+			c.erased[i].Add(1)
+		}
+	case wanted.fingerprint == nil && wanted.pattern == (sni.Pattern{}):
+		for name := range wanted.names {
+			if !c.isPinned(name) {
+				c.erase([]string{name, keyOf(name, true)})
+			}
+		}
+		return
+	case count < many:
+		return
+	}
+	for e := range c.index.all(0) {
+		if e.held.Load().pinned() {
+			c.persist(e)
+		}
+	}
 }
 
 // isPinned reports whether what is under a key was put there by hand.
@@ -164,29 +215,44 @@ func (c *Cache) orphan(wanted *flush) {
 	}
 }
 
-// askSharers has the names that fetched one of these certificates for themselves asked for again.
+// askSharers has the names that fetched one of these certificates for themselves asked for again: at once, unless they are
+// very many.
 func (c *Cache) askSharers(certificates map[[32]byte]bool) {
+	c.mu.Lock()
 	maps.DeleteFunc(certificates, func(fingerprint [32]byte, _ bool) bool { return !c.pairs.has(fingerprint) })
+	c.unlock()
 	if len(certificates) == 0 {
 		return
 	}
+	sharers := c.entriesWhere(func(e *entry) bool {
+		held := e.held.Load()
+		return held != nil && held.owner == nil && !held.pinned() && held.shares(certificates)
+	})
+	spread := time.Duration(len(sharers)/batch) * (changeSpread / 1000)
 	again := &flush{names: make(map[string]bool)}
-	now := c.clock.now()
-	for e := range c.index.all(0) {
-		for p := range e.held.Load().each() {
-			if certificates[p.fingerprint] && e.held.Load().owner == nil {
-				if !e.held.Load().pinned() {
-					c.plan(e, now.mono)
-				}
-				again.names[e.name()] = true
-			}
+	c.inBatches(sharers, func(e *entry) {
+		if e.held.Load() != nil {
+			c.plan(e, c.clock.now().after(upTo(spread)))
+			again.names[e.name()] = true
 		}
-	}
+	})
+	c.mu.Lock()
+	defer c.unlock()
 	for f := range c.asking {
 		if again.names[f.request.Name] {
 			f.flushes = append(f.flushes, again)
 		}
 	}
+}
+
+// shares reports whether one of the certificates is among those.
+func (h *held) shares(certificates map[[32]byte]bool) bool {
+	for p := range h.each() {
+		if certificates[p.fingerprint] {
+			return true
+		}
+	}
+	return false
 }
 
 // taken drops what is remembered of the names that a flush takes, and returns them.

@@ -38,7 +38,7 @@ func (c *Cache) keep(f *flight, found *entry, got answer) outcome {
 		c.realias(f, found, got)
 	}
 	c.persist(found)
-	c.sayFetched(f, next, got, renewed)
+	c.sayFetched(f, next, got, renewed, fetched)
 	c.evict(found)
 	kept := outcomeOf(found)
 	if f.handshake {
@@ -54,7 +54,7 @@ func (c *Cache) keepNot(f *flight, found *entry, got answer) outcome {
 	if found != nil {
 		c.drop(found)
 	}
-	c.sayFetched(f, got.held(), got, false)
+	c.sayFetched(f, got.held(), got, false, false)
 	return got.unkept()
 }
 
@@ -99,6 +99,9 @@ func (c *Cache) insert(key string, next *held) *entry {
 	added := &entry{key: key, place: -1}
 	added.held.Store(next)
 	c.count(nil, next)
+	if isLegacy(key) {
+		c.legacy.Add(1)
+	}
 	c.bytes += added.cost(next)
 	c.index.insert(key, added)
 	return added
@@ -137,6 +140,9 @@ func (c *Cache) remove(removed *entry) []string {
 		return nil
 	}
 	c.index.remove(removed.key)
+	if isLegacy(removed.key) {
+		c.legacy.Add(-1)
+	}
 	c.schedule.remove(removed)
 	c.bytes -= removed.cost(before)
 	c.count(before, nil)

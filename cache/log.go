@@ -35,7 +35,8 @@ func (c *Cache) unlock() {
 	}
 }
 
-func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
+// sayFetched logs an answer. renewed: it is what was held. fetched: something was, for that very name.
+func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed, fetched bool) {
 	name := f.request.Name
 	for _, refused := range got.refused {
 		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).AnErr("reason", refused), "cache: one of several certificates refused")
@@ -48,7 +49,7 @@ func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
 		c.say(c.options.Log.Warn().Str("name", name).Str("store", got.bundle.Store).Str("reason", remark), "cache: odd certificate")
 	}
 	kind := EventFetched
-	if f.entry != nil {
+	if fetched {
 		kind = EventRenewed
 	}
 	c.tell(eventOf(kind, f.key, next, ""))
@@ -60,10 +61,14 @@ func (c *Cache) sayFetched(f *flight, next *held, got answer, renewed bool) {
 
 // sayFailed logs a failure: of what is held, or of what nobody is served.
 func (c *Cache) sayFailed(f *flight, found *entry, got answer) {
-	c.tell(Event{Event: EventFailed, Name: f.request.Name, Reason: got.err.Error()})
 	var failure *store.Failure
 	level := zerolog.WarnLevel
+	if !errors.As(got.err, &failure) || !failure.CutOff { // of which there may be very many, and nothing was tried
+		c.tell(Event{Event: EventFailed, Name: f.request.Name, Reason: got.err.Error()})
+	}
 	switch {
+	case errors.Is(got.err, errPermission) && !c.permissionSaid.due(got.now):
+		level = zerolog.DebugLevel // it goes for every name
 	case errors.Is(got.err, store.ErrToken):
 		level = zerolog.ErrorLevel // it goes for every name, until somebody mends the configuration
 	case errors.As(got.err, &failure) && failure.CutOff:

@@ -170,19 +170,25 @@ func TestMemory100k(t *testing.T) {
 
 func resident(t *testing.T) int64 {
 	t.Helper()
+	kilobytes, err := strconv.ParseInt(statusField(t, "VmRSS:"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kilobytes << 10
+}
+
+// statusField is the number in a line of what the system tells of this process.
+func statusField(t testing.TB, field string) string {
+	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		t.Skip(err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); fields[0] == "VmRSS:" {
-			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kilobytes << 10
+		if fields := strings.Fields(line); fields[0] == field {
+			return fields[1]
 		}
 	}
-	t.Skip("no VmRSS")
-	return 0
+	t.Skip("no " + field)
+	return ""
 }

@@ -113,11 +113,16 @@ func newChain(der [][]byte) *chain {
 // certificate is the pair as crypto/tls takes it. Its Leaf is nil, which crypto/tls does not miss in a certificate that
 // GetCertificate returns.
 func (p *pair) certificate(signer crypto.Signer) *tls.Certificate {
+	return &tls.Certificate{Certificate: p.sent(), PrivateKey: signer}
+}
+
+// sent is the chain, the leaf first.
+func (p *pair) sent() [][]byte {
 	sent := [][]byte{p.bytes[:p.leaf:p.leaf]}
 	if p.chain != nil {
 		sent = append(sent, p.chain.der...)
 	}
-	return &tls.Certificate{Certificate: sent, PrivateKey: signer}
+	return sent
 }
 
 func (p *pair) parseKey() (crypto.Signer, error) { return p.key.parse(p.bytes[p.leaf:]) }

@@ -1,6 +1,13 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hellogate/store"
+)
 
 // Permission says for which names a store may be asked.
 type Permission interface {
@@ -14,6 +21,29 @@ type Permission interface {
 	ForgetFunc(takes func(name string) bool) []string
 }
 
+// errPermission is wrapped by the failure to ask for leave.
+var errPermission = errors.New("permission could not be asked")
+
+// askPermission returns nil when a store may be asked for a name.
+func (c *Cache) askPermission(name string) error {
+	err := c.options.Permission.Ask(c.life, name)
+	if err == nil || errors.Is(err, store.ErrUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errPermission, err)
+}
+
+// sometimes says when it is time again for something that is worth a line of the log once a minute, whatever happens.
+type sometimes struct{ last int64 } // on the monotonic clock; 0: never
+
+func (s *sometimes) due(now moment) bool {
+	if s.last != 0 && now.mono-s.last < int64(time.Minute) {
+		return false
+	}
+	s.last = max(now.mono, 1)
+	return true
+}
+
 // forgetPermission drops the remembered permissions of what a flush takes, and returns their names.
 func (c *Cache) forgetPermission(wanted *flush) []string {
 	if c.options.Permission == nil {
@@ -22,16 +52,22 @@ func (c *Cache) forgetPermission(wanted *flush) []string {
 	return c.options.Permission.ForgetFunc(wanted.takes)
 }
 
-// explainPermission says what stands between a name and the stores.
+// explainDenied is the step that decides when permission was denied, and is remembered to be.
+func (c *Cache) explainDenied(name string) (step Step, is bool) {
+	if c.options.Permission == nil {
+		return Step{}, false
+	}
+	permitted, known := c.options.Permission.Recall(name)
+	return Step{"permission", "no, as remembered"}, known && !permitted
+}
+
+// explainPermission says what stands between a name that is not denied and the stores.
 func (c *Cache) explainPermission(name string) []Step {
 	if c.options.Permission == nil {
 		return nil
 	}
-	result := "would be asked"
-	if permitted, known := c.options.Permission.Recall(name); known && permitted {
-		result = "yes, as remembered"
-	} else if known {
-		result = "no, as remembered"
+	if permitted, _ := c.options.Permission.Recall(name); permitted {
+		return []Step{{"permission", "yes, as remembered"}}
 	}
-	return []Step{{"permission", result}}
+	return []Step{{"permission", "would be asked"}}
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unique"
 
@@ -37,7 +38,9 @@ func (c *Cache) Pin(name string, pairs []store.Pair) error {
 	if err := c.pin(name, got); err != nil {
 		return err
 	}
-	c.syncDisk()
+	if err := c.syncDisk(); err != nil {
+		return fmt.Errorf("certificate for %q: pinned, but %w", name, err)
+	}
 	return nil
 }
 
@@ -47,47 +50,78 @@ func (c *Cache) pin(name string, got answer) error {
 	if c.closed {
 		return errClosed
 	}
-	if c.pinnedBytes() > c.limit/pinShare {
-		return fmt.Errorf("certificate for %q: %w", name, errPinsFull)
-	}
-	for _, key := range []string{name, keyOf(name, true)} {
-		c.unknown.drop(key)
-		c.failed.drop(key)
-		if found, _ := c.index.find(key); found != nil {
-			c.drop(found)
-		}
-	}
 	next := got.held()
 	next.kind |= kindPinned
 	next.store = unique.Make(pinStore)
 	next.stale = got.now.after(century)
+	found, _ := c.index.find(name)
+	if !c.pinFits(found, next) {
+		return fmt.Errorf("certificate for %q: %w", name, errPinsFull)
+	}
 	for i, p := range next.pairs {
 		if p != nil {
 			next.pairs[i] = c.pairs.take(p)
 		}
 	}
-	added := c.insert(name, next)
+	c.unknown.drop(name)
+	c.failed.drop(name)
+	found = c.putPinned(name, found, next)
 	c.orphan(&flush{names: map[string]bool{name: true}})
-	c.tendPinned(added, got.now)
-	c.persist(added)
+	c.tendPinned(found, got.now)
+	c.persist(found)
 	c.sayPinned(name, next)
-	c.evict(added)
+	c.evict(found)
 	return nil
 }
 
-// pinnedBytes is about what pinned names take.
-func (c *Cache) pinnedBytes() int64 {
-	const each = 4 << 10
-	return int64(c.totals.pinned) * each
+// putPinned gives a name what is pinned. Its aliases are served as they were until they have been asked for themselves.
+func (c *Cache) putPinned(name string, found *entry, next *held) *entry {
+	if legacy, _ := c.index.find(keyOf(name, true)); legacy != nil {
+		c.drop(legacy)
+	}
+	c.erase([]string{keyOf(name, true)})
+	if found == nil {
+		return c.insert(strings.Clone(name), next)
+	}
+	c.replace(found, next)
+	for _, alias := range c.aliases[found] {
+		if !isWildcard(alias.key) {
+			c.plan(alias, c.clock.now().mono)
+		}
+	}
+	return found
 }
 
-// Unpin removes what was put under a name by hand, and reports whether there was anything.
-func (c *Cache) Unpin(name string) bool {
-	removed := c.unpin(name)
-	if removed {
-		c.syncDisk()
+// pinFits reports whether pinned names may take that much more.
+func (c *Cache) pinFits(found *entry, next *held) bool {
+	bytes := c.totals.pinnedBytes + next.pinnedBytes()
+	if found != nil && found.held.Load().pinned() {
+		bytes -= found.held.Load().pinnedBytes()
 	}
-	return removed
+	return bytes <= c.limit/pinShare
+}
+
+// pinnedBytes is what the pairs of something that is pinned take, as if nothing shared them.
+func (h *held) pinnedBytes() (bytes int64) {
+	for p := range h.each() {
+		bytes += p.cost("")
+		if p.chain != nil {
+			bytes += p.chain.cost()
+		}
+	}
+	return bytes
+}
+
+// Unpin removes what was put under a name by hand, and reports whether there was anything. The error says that the disk may
+// bring it back after a restart.
+func (c *Cache) Unpin(name string) (removed bool, err error) {
+	if !c.unpin(name) {
+		return false, nil
+	}
+	if err := c.syncDisk(); err != nil {
+		return true, fmt.Errorf("certificate for %q: pin removed, but %w", name, err)
+	}
+	return true, nil
 }
 
 func (c *Cache) unpin(name string) bool {

@@ -37,11 +37,13 @@ func TestPin(t *testing.T) {
 		l.sleep(90 * time.Minute)
 		l.serves("a.example", byHand, Pinned)
 		l.asked("a.example", 1)
-		if !l.Unpin("a.example") || l.Unpin("a.example") {
-			t.Fatal("unpinned never or twice")
+		for _, want := range []bool{true, false} {
+			if removed, err := l.Unpin("a.example"); removed != want || err != nil {
+				t.Fatalf("unpinned %v, want %v (%v)", removed, want, err)
+			}
 		}
 		l.serves("a.example", fromStore, Miss)
-		if l.Unpin("a.example") {
+		if removed, _ := l.Unpin("a.example"); removed {
 			t.Fatal("unpinned what the store gave")
 		}
 	})

@@ -11,6 +11,7 @@ import (
 // new customer is brought in. The result is one of fetched, cached, unknown and failed; the reason may be empty.
 func (c *Cache) Prefetch(ctx context.Context, name string) (result, reason string) {
 	c.loadKey(name)
+	c.forgetPermission(&flush{names: map[string]bool{name: true}})
 	f := c.prefetch(name)
 	if f == nil {
 		return "cached", ""

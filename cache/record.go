@@ -34,10 +34,20 @@ type restored struct {
 	validator store.Validator
 	routing   store.Routing
 	pairs     []*pair
+	barred    map[string]bool // names that no alias is made of
 }
 
 func encodeAlias(owner string) []byte {
 	return writer{recordVersion, recordAlias}.text(owner)
+}
+
+// ownerIn is whose alias a record is of, "" if it is none.
+func ownerIn(record disk.Record) string {
+	if len(record.Value) < 2 || record.Value[0] != recordVersion || record.Value[1] != recordAlias {
+		return ""
+	}
+	from := &reader{rest: record.Value[2:]}
+	return from.text()
 }
 
 // record is what the disk is to keep of an entry.
@@ -90,6 +100,9 @@ func (c *Cache) heldOf(from restored, now moment) *held {
 		stale:   now.monoOf(from.stale),
 		store:   unique.Make(from.store),
 		took:    from.took,
+	}
+	if from.policy != c.options.Aliases {
+		next.kind &^= kindTrusted | kindTrustedSecond // it was given under other rules
 	}
 	at := 0
 	for _, p := range from.pairs {

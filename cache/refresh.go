@@ -114,6 +114,7 @@ func (c *Cache) keepFresh() {
 func (c *Cache) tick() time.Duration {
 	c.mu.Lock()
 	defer c.unlock()
+	c.askUsed()
 	c.dispatch()
 	now := c.clock.now()
 	next := longest
@@ -179,13 +180,37 @@ func (c *Cache) retry(found *entry, got answer) {
 	c.plan(found, got.now.after(delay+upTo(delay/4)))
 }
 
-// askAgain has an entry asked for again now: it was used for the first time since that was to be done.
+// askAgain has an entry asked for again now: it was used for the first time since that was to be done. A hit waits for
+// nobody: while somebody has the lock, keepFresh is left to do it.
 func (c *Cache) askAgain(used *entry) {
-	c.mu.Lock()
-	defer c.unlock()
+	if c.mu.TryLock() {
+		c.askNow(used)
+		c.unlock()
+		return
+	}
+	select {
+	case c.used <- used:
+		c.rouse()
+	default: // at its time then, or when it is used again after it left the hot tier
+	}
+}
+
+func (c *Cache) askNow(used *entry) {
 	used.flags.And(^uint32(flagEager))
 	if held := used.held.Load(); held != nil && !held.pinned() && !c.refreshes(used) {
 		c.plan(used, c.clock.now().mono)
+	}
+}
+
+// askUsed does what askAgain left to do.
+func (c *Cache) askUsed() {
+	for {
+		select {
+		case used := <-c.used:
+			c.askNow(used)
+		default:
+			return
+		}
 	}
 }
 

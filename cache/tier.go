@@ -3,7 +3,10 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"hash/maphash"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"hellogate/cache/disk"
@@ -54,11 +57,28 @@ func (c *Cache) loadKey(key string) bool {
 	if c.options.Disk == nil || key == "" {
 		return false
 	}
+	erased := c.erasures(key).Load()
 	loaded, owner := c.loadRecord(key)
-	if owner != "" {
-		loaded, _ = c.loadRecord(owner)
+	if owner == "" {
+		return loaded
 	}
-	return loaded
+	c.loadRecord(owner)
+	return c.restoreAlias(key, owner, erased)
+}
+
+// restoreAlias makes the alias that the disk has under a key, if its owner's certificate makes it still.
+func (c *Cache) restoreAlias(key, owner string, erased uint64) bool {
+	c.mu.Lock()
+	defer c.unlock()
+	if made, _ := c.index.find(key); made != nil {
+		return true
+	}
+	found, _ := c.index.find(owner)
+	if found == nil || found.held.Load().owner != nil || c.erasures(key).Load() != erased || !c.free(nil, key, c.clock.now()) {
+		return false
+	}
+	c.addAlias(nil, found, key, found.held.Load().trusted())
+	return true
 }
 
 // loadRecord takes a record into memory, or says whose alias it is of. What was erased while it was being read is not
@@ -66,21 +86,28 @@ func (c *Cache) loadKey(key string) bool {
 func (c *Cache) loadRecord(key string) (loaded bool, owner string) {
 	for range 3 {
 		if found, _ := c.index.find(key); found != nil {
-			return false, ""
+			return true, "" // by somebody else, since the caller looked
 		}
-		erased := c.erased.Load()
+		erased := c.erasures(key).Load()
 		record, there := c.options.Disk.Get(key)
 		if !there {
 			return false, ""
 		}
 		restored, err := decodeRecord(record)
 		if err != nil {
-			c.options.Log.Warn().Str("name", hostOf(key)).AnErr("reason", err).Msg("cache: what the disk has can't be read")
-			c.options.Disk.Delete(key)
+			c.discard(key, err)
 			return false, ""
 		}
 		if restored.owner != "" {
 			return false, restored.owner
+		}
+		for i, trust := range []kind{kindTrusted, kindTrustedSecond} { // the roots may be others now
+			if i < len(restored.pairs) && restored.kind&trust != 0 && c.mayAlias(restored.pairs[i].sent()) != nil {
+				restored.kind &^= trust
+			}
+		}
+		if restored.kind&(kindTrusted|kindTrustedSecond) != 0 {
+			restored.barred = c.barred(key, true, restored.pairs...)
 		}
 		if loaded, again := c.restore(key, restored, erased); !again {
 			return loaded, ""
@@ -89,11 +116,48 @@ func (c *Cache) loadRecord(key string) (loaded bool, owner string) {
 	return false, ""
 }
 
+// barred returns those of the names in certificates for a key that no alias may be made of: the disk has a certificate of
+// their own for them, which memory need not have. What comes from the disk itself has the aliases that the disk has, and no
+// others: one that was flushed, or that the store said no to, does not come back.
+func (c *Cache) barred(key string, fromDisk bool, pairs ...*pair) map[string]bool {
+	if c.options.Disk == nil || isLegacy(key) {
+		return nil
+	}
+	barred := make(map[string]bool)
+	for _, p := range pairs {
+		if p == nil || p.names == key {
+			continue
+		}
+		for name := range strings.SplitSeq(p.names, " ") {
+			record, there := c.options.Disk.Get(name)
+			owner := ownerIn(record)
+			if there && owner == "" || fromDisk && owner != key {
+				barred[name] = true
+			}
+		}
+	}
+	return barred
+}
+
+// discard takes a record off the disk that can't be read, unless there is a newer one.
+func (c *Cache) discard(key string, reason error) {
+	c.mu.Lock()
+	defer c.unlock()
+	if found, _ := c.index.find(key); found != nil {
+		return
+	}
+	c.erase([]string{key})
+	if c.damageSaid.due(c.clock.now()) {
+		c.say(c.options.Log.Warn().Str("name", hostOf(key)).AnErr("reason", reason),
+			"cache: what the disk has can't be read, it is fetched anew; perhaps of other names too")
+	}
+}
+
 // restore takes in what came from the disk. again: something was erased meanwhile.
 func (c *Cache) restore(key string, from restored, erased uint64) (loaded, again bool) {
 	c.mu.Lock()
 	defer c.unlock()
-	if c.erased.Load() != erased {
+	if c.erasures(key).Load() != erased {
 		return false, true
 	}
 	if found, _ := c.index.find(key); found != nil || c.closed {
@@ -105,21 +169,20 @@ func (c *Cache) restore(key string, from restored, erased uint64) (loaded, again
 		c.erase([]string{key})
 		return false, false
 	}
+	key = strings.Clone(key)
 	for i, p := range next.pairs {
-		if p != nil {
-			next.pairs[i] = c.pairs.take(p)
+		if p == nil {
+			continue
 		}
+		if p.names == key {
+			p.names = key // one string for both, before others see it
+		}
+		next.pairs[i] = c.pairs.take(p)
 	}
 	c.totals.loaded++
-	key = strings.Clone(key)
-	if first := next.pairs[0]; first.names == key {
-		first.names = key // one string for both
-	}
 	added := c.insert(key, next)
 	c.planRestored(added, next, now)
-	if from.policy == c.options.Aliases {
-		c.realias(nil, added, answer{trusted: next.trusted(), now: now})
-	}
+	c.realias(nil, added, answer{trusted: next.trusted(), barred: from.barred, now: now})
 	c.evict(added)
 	return true, false
 }
@@ -191,11 +254,18 @@ func (c *Cache) persistAlias(alias *entry) {
 	c.options.Disk.Put(disk.Record{Key: alias.key, Value: encodeAlias(held.owner.key), Expires: time.Unix(held.notAfter, 0)})
 }
 
+// erasures counts how often something was taken off the disk, this key among others.
+func (c *Cache) erasures(key string) *atomic.Uint64 {
+	return &c.erased[maphash.String(c.index.seed, key)%uint64(len(c.erased))]
+}
+
 // erase takes keys off the disk.
 func (c *Cache) erase(keys []string) {
 	if c.options.Disk != nil && len(keys) > 0 {
-		c.erased.Add(1)
 		c.options.Disk.Delete(keys...)
+		for _, key := range keys { // after it: who read the disk before it holds what is gone
+			c.erasures(key).Add(1)
+		}
 	}
 }
 
@@ -226,6 +296,10 @@ func (c *Cache) onDisk(wanted *flush) []string {
 
 func (c *Cache) onDiskOf(wanted *flush) (keys []string) {
 	for name := range wanted.names {
+		c.loadKey(name)
+		if c.options.Wildcards {
+			c.loadKey(wildcardOf(name))
+		}
 		for _, key := range []string{name, keyOf(name, true)} {
 			if _, there := c.options.Disk.Get(key); there {
 				keys = append(keys, key)
@@ -235,14 +309,15 @@ func (c *Cache) onDiskOf(wanted *flush) (keys []string) {
 	return keys
 }
 
-// syncDisk waits until what was erased is off the disk.
-func (c *Cache) syncDisk() {
+// syncDisk waits until what was written or erased before is so on the disk.
+func (c *Cache) syncDisk() error {
 	if c.options.Disk == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.life, syncTimeout)
 	defer cancel()
 	if err := c.options.Disk.Sync(ctx); err != nil {
-		c.options.Log.Error().AnErr("reason", err).Msg("cache: flushed, but not off the disk yet: do it again before a restart")
+		return fmt.Errorf("not on the disk yet: %w", err)
 	}
+	return nil
 }

@@ -157,6 +157,38 @@ func TestRestartOfBothClasses(t *testing.T) {
 	})
 }
 
+// An alias does not take the place of what was fetched for its name, neither of what the disk alone has. One that was flushed
+// does not come back.
+func TestAliasesOnDisk(t *testing.T) {
+	runDisk(t, nil, func(t *testing.T, l *lab, m *memory, restart func()) {
+		shared, own := l.ca.Issue(t, "a.example", "own.example", "flushed.example", "alias.example"), l.ca.Issue(t, "own.example")
+		l.shelf.set("own.example", gives(own))
+		l.serves("own.example", own, Miss)
+		record, _ := m.Get("own.example")
+		l.shelf.set("a.example", gives(shared))
+		l.serves("a.example", shared, Miss)
+		l.Flush("flushed.example")
+		restart()
+		l.serves("alias.example", shared, Hit)
+		l.serves("own.example", own, Hit)
+		l.refuses("flushed.example", errDown)
+		restart()
+		l.serves("own.example", own, Hit)
+
+		// As it is for what the store has for another name while the disk has not been read.
+		m.DeleteAll()
+		restart()
+		m.Put(record)
+		l.shelf.setAll(nil)
+		l.shelf.set("a.example", gives(shared))
+		l.serves("a.example", shared, Miss)
+		if record, _ := m.Get("own.example"); ownerIn(record) != "" {
+			t.Error("the disk has an alias in place of what was fetched for own.example")
+		}
+		l.serves("own.example", own, Hit)
+	})
+}
+
 // What nobody asks for is taken into memory too, and asked for again when it is time; with the validator it had.
 func TestWarmUp(t *testing.T) {
 	runDisk(t, nil, func(t *testing.T, l *lab, m *memory, restart func()) {

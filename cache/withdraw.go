@@ -68,6 +68,7 @@ func (c *Cache) count(before, after *held) {
 		}
 		if of.held.pinned() {
 			c.totals.pinned += of.step
+			c.totals.pinnedBytes += int64(of.step) * of.held.pinnedBytes()
 		}
 	}
 }

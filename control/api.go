@@ -42,7 +42,7 @@ type Certificates interface {
 	FlushPattern(pattern sni.Pattern) (flushed, pinned []string)
 	FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string)
 	Pin(name string, pairs []store.Pair) error
-	Unpin(name string) bool
+	Unpin(name string) (removed bool, err error)
 	Prefetch(ctx context.Context, name string) (result, reason string)
 	Explain(name string) []cache.Step
 }
@@ -76,6 +76,7 @@ type Options struct {
 	Profiles     bool              // serve those of the process under /debug/pprof/
 	Events       http.Handler      // GET /events; nil: there are none
 	Disk         func() DiskStatus // nil: there is no disk tier, and what is pinned does not survive a restart
+	NoDisk       string            // why there is no disk tier although one is configured; empty: none is
 	Log          zerolog.Logger
 
 	RSASignatures       string        // what makes them

@@ -321,6 +321,10 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 	withdrawn.Withdrawn = true
 	failing := certificate("failing.example")
 	failing.LastError = "timeout"
+	pinned := certificate("pinned.example")
+	pinned.Source, pinned.RefetchAt, pinned.NotAfter = "pinned", time.Time{}, time.Now().Add(time.Hour)
+	lastTenth := certificate("tenth.example")
+	lastTenth.Expiring, lastTenth.NotAfter = true, time.Now().Add(8*24*time.Hour)
 	short := certificate("short.example") // lives for an hour, and is renewed in time
 	short.NotAfter, short.RefetchAt = time.Now().Add(time.Hour), time.Now().Add(time.Minute)
 	for _, c := range []struct {
@@ -340,6 +344,20 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		{"server down", func(o *Options) {
 			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}, {State: "up"}}}}
 		}, nil, []string{"backend b: 1 of 2 servers down"}},
+		{"failing disk", func(o *Options) {
+			o.Disk = func() DiskStatus { return DiskStatus{Path: "/tier", Records: 3, LastError: "no space left"} }
+		}, nil, []string{"disk tier /tier: what changes does not survive a restart: no space left"}},
+		{"working disk", func(o *Options) { o.Disk = func() DiskStatus { return DiskStatus{Path: "/tier"} } }, nil, []string{}},
+		{
+			"disk that could not be had", func(o *Options) { o.NoDisk = "in use" }, nil,
+			[]string{"no disk tier, nothing survives a restart: in use"},
+		},
+		{"pinned", func(*Options) {}, []cache.Info{pinned}, []string{
+			"certificates: 1 pinned by hand expire soon: put newer ones there, or they give way to the store",
+		}},
+		{"last tenth", func(*Options) {}, []cache.Info{lastTenth}, []string{
+			"certificates: 1 expire soon, and no newer one could be had",
+		}},
 		{"certificates", func(*Options) {}, []cache.Info{expiring, withdrawn, failing}, []string{
 			"certificates: 1 expire soon, and no newer one could be had",
 			"certificates: 1 withdrawn: their store knows the name no more",

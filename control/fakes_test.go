@@ -93,12 +93,12 @@ func (f *fakeCache) Pin(name string, pairs []store.Pair) error {
 	return nil
 }
 
-func (f *fakeCache) Unpin(name string) bool {
+func (f *fakeCache) Unpin(name string) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := len(f.infos)
 	f.infos = slices.DeleteFunc(f.infos, func(info cache.Info) bool { return info.Name == name && info.Source == "pinned" })
-	return len(f.infos) < before
+	return len(f.infos) < before, nil
 }
 
 func (f *fakeCache) Flush(names ...string) (flushed, pinned []string) {

@@ -49,8 +49,12 @@ func (s *Server) certificate(explanation *Explanation) {
 	case held:
 		explanation.Outcome = served(info)
 		s.routed(explanation, info.Routing)
+	case last == "look-ups":
+		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "too many unknown names are asked for")
+	case last == "permission":
+		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "permission for it is denied")
 	case last == "remembered no":
-		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "the store does not know it")
+		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "no store knows it")
 	case last == "remembered failure":
 		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "it could not be fetched")
 	case cutOff:

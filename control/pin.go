@@ -10,7 +10,7 @@ import (
 	"hellogate/store"
 )
 
-var errEphemeral = errors.New("a pinned certificate would be lost with the process, as cache.dir is not set: " +
+var errEphemeral = errors.New("a pinned certificate would be lost with the process, as there is no disk tier (cache.dir): " +
 	"give ephemeral=true (--ephemeral) to put it there all the same")
 
 // putCert pins a certificate by hand. The body is what a store answers with 200.
@@ -55,7 +55,12 @@ func (s *Server) deleteCert(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !s.options.Certificates.Unpin(name) {
+	removed, err := s.options.Certificates.Unpin(name)
+	switch {
+	case err != nil:
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	case !removed:
 		refuse(w, http.StatusNotFound, fmt.Errorf("%s: not pinned", name))
 		return
 	}

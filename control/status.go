@@ -138,7 +138,7 @@ func (s *Server) status(now time.Time) Status {
 	}
 	trouble := s.troubles.look(s.options.Certificates, now)
 	status.Troubled = certsOf(trouble.worst, now)
-	status.Problems = problems(status, trouble)
+	status.Problems = problems(status, trouble, s.options.NoDisk)
 	switch {
 	case s.draining():
 		status.State = StateDraining

@@ -86,8 +86,8 @@ func count(yes bool) int {
 	return 0
 }
 
-// problems says in words what is degraded, the worst first.
-func problems(status Status, found trouble) []string {
+// problems says in words what is degraded, the worst first. noDisk is why there is no disk tier that there should be.
+func problems(status Status, found trouble, noDisk string) []string {
 	list := []string{}
 	for _, store := range status.Stores {
 		switch store.Breaker {
@@ -105,7 +105,10 @@ func problems(status Status, found trouble) []string {
 	if status.Cache.DroppingStopped {
 		list = append(list, "certificates: a store denies so many names that it is not believed, none is dropped")
 	}
-	if disk := status.Disk; disk != nil && disk.LastError != "" {
+	switch disk := status.Disk; {
+	case noDisk != "":
+		list = append(list, "no disk tier, nothing survives a restart: "+noDisk)
+	case disk != nil && disk.LastError != "":
 		list = append(list, fmt.Sprintf("disk tier %s: what changes does not survive a restart: %s", disk.Path, disk.LastError))
 	}
 	list = appendCount(list, found.expiring, "expire soon, and no newer one could be had")

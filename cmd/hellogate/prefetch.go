@@ -55,6 +55,7 @@ type prefetching struct {
 	asked  *control.Client
 	out    *output
 	shown  func(control.PrefetchResult) bool
+	told   func(last bool) // how far it is, when set
 	done   int
 	missed int
 }
@@ -95,6 +96,9 @@ func (p *prefetching) tell(result control.PrefetchResult) error {
 	if err != nil {
 		return p.out.err
 	}
+	if p.told != nil {
+		p.told(false)
+	}
 	return nil
 }
 
@@ -117,6 +121,7 @@ func prefetchAll(c *cli.Context) error {
 	p := newPrefetching(c, func(result control.PrefetchResult) bool { return !had(result) })
 	defer p.asked.Close()
 	progress := progress{out: c.App.ErrWriter, began: time.Now(), told: time.Now()}
+	p.told = func(last bool) { progress.tell(p, last) }
 	batch := make([]string, 0, prefetchBatch)
 	err := eachName(c.App.Reader, func(name string, bad error) error {
 		if bad != nil {
@@ -127,7 +132,6 @@ func prefetchAll(c *cli.Context) error {
 		}
 		err := p.fetch(batch)
 		batch = batch[:0]
-		progress.tell(p, false)
 		return err
 	})
 	if err == nil && len(batch) > 0 {
@@ -136,7 +140,7 @@ func prefetchAll(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	progress.tell(p, true)
+	p.told(true)
 	return p.conclude()
 }
 

@@ -98,6 +98,7 @@ func (i *Instance) openDisk() error {
 	case err == nil:
 	case errors.Is(err, disk.ErrInUse), cantWrite(err):
 		i.options.Log.Error().AnErr("reason", err).Msg("no disk tier: what is cached will not survive a restart")
+		i.noDisk = err.Error()
 		return nil
 	default:
 		return i.describe("cache.dir", err)

@@ -46,6 +46,7 @@ type Instance struct {
 	chain      *chain.Chain
 	permission *permission.Permission // nil: none is asked
 	disk       *disk.Tier             // nil: there is none
+	noDisk     string                 // why there is none that is configured
 	events     *events.Hub
 	peter      *petersslers.Server // nil: there is none
 	backends   map[string]*terminate.Backend
@@ -162,6 +163,7 @@ func (i *Instance) openControl() error {
 		Profiles:   i.options.Profiles,
 		Events:     i.events,
 		Disk:       i.diskStatus(),
+		NoDisk:     i.noDisk,
 		Log:        i.options.Log,
 
 		RSASignatures:       libcrypto.Describe(),
