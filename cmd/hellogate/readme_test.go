@@ -22,17 +22,32 @@ func TestREADMEConfigurations(t *testing.T) {
 		t.Fatalf("%d configurations", len(blocks))
 	}
 	for _, block := range blocks {
-		if _, err := config.Parse("README.md", block[1]); err != nil {
-			t.Error(err)
+		if _, err := config.Parse("README.md", completed(block[1])); err != nil {
+			t.Errorf("%v in\n%s", err, block[1])
 		}
 	}
 	// The second shows every key: what it leaves out, or shows another default of, would be found here.
 	all := string(blocks[1][1])
-	for _, key := range []string{"listeners", "limits", "tls", "stores", "breaker", "cache", "fallback", "backends", "routes", "control", "log"} {
+	for _, key := range []string{"listeners", "limits", "tls", "stores", "breaker", "cache", "lookups", "permission", "prefetch", "hooks", "fallback", "backends", "routes", "control", "log"} {
 		if !strings.Contains("\n"+all, "\n"+key+":") {
 			t.Errorf("no %s", key)
 		}
 	}
+}
+
+// completed is a configuration of which the README shows a part, with what it takes to be one.
+func completed(part []byte) []byte {
+	whole := "\n" + string(part)
+	for _, section := range []struct{ key, text string }{
+		{"listeners", `[{address: ":443"}]`},
+		{"stores", `[{dir: {path: /etc/hellogate/certs}}]`},
+		{"backends", `{main: {servers: [{address: "127.0.0.1:9000"}]}}`},
+	} {
+		if !strings.Contains(whole, "\n"+section.key+":") {
+			whole += section.key + ": " + section.text + "\n"
+		}
+	}
+	return []byte(whole)
 }
 
 // Every command is mentioned.

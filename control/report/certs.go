@@ -11,16 +11,18 @@ import (
 
 // CertsHead writes the heads of the columns that CertLine fills.
 func CertsHead(out io.Writer) error {
-	return certLine(out, "NAME", "SOURCE", "RE-FETCH IN", "EXPIRES IN", "ISSUER", "NOTE")
+	return certLine(out, "NAME", "SOURCE", "AGE", "TOOK", "RE-FETCH IN", "EXPIRES IN", "STORE", "ISSUER", "NOTE")
 }
 
 // CertLine writes one certificate of a list that may be too long to hold.
 func CertLine(out io.Writer, cert control.Cert) error {
-	return certLine(out, cert.Name, cert.Source, duration(cert.RefetchIn), duration(cert.ExpiresIn), clean(cert.Issuer), note(cert))
+	return certLine(out, cert.Name, cert.Source, age(cert), took(cert), refetch(cert), duration(cert.ExpiresIn),
+		clean(cert.Store), clean(cert.Issuer), note(cert))
 }
 
-func certLine(out io.Writer, name, source, refetch, expires, issuer, note string) error {
-	line := fmt.Sprintf("%-40s  %-8s  %-11s  %-10s  %-30s  %s", name, source, refetch, expires, issuer, note)
+func certLine(out io.Writer, name, source, age, took, refetch, expires, store, issuer, note string) error {
+	line := fmt.Sprintf("%-40s  %-8s  %-8s  %-9s  %-11s  %-10s  %-30s  %-30s  %s",
+		name, source, age, took, refetch, expires, store, issuer, note)
 	_, err := fmt.Fprintln(out, strings.TrimRight(line, " "))
 	return err
 }
@@ -35,13 +37,36 @@ func Cert(out io.Writer, cert control.Cert) error {
 		line("fingerprint", cert.Fingerprint)
 		line("key", cert.KeyType)
 		line("from", origin(cert))
-		line("fetched", cert.FetchedAt.Format(time.RFC3339))
-		line("re-fetch in", duration(cert.RefetchIn))
+		line(obtained(cert))
+		if cert.Source != sourcePinned {
+			line("re-fetch in", refetch(cert))
+		}
 		line("expires", cert.NotAfter.Format(time.RFC3339)+", in "+duration(cert.ExpiresIn))
-		if text := note(cert); text != "" {
-			line("note", text)
+		if cert.WithoutECDSA {
+			line("served to", withoutECDSA)
+		}
+		if len(cert.RoutedTo) > 0 {
+			line("routed to", strings.Join(cert.RoutedTo, " "))
+		}
+		for _, remark := range cert.Remarks {
+			line("remark", remark)
+		}
+		if text := trouble(cert); text != "" {
+			line("trouble", text)
 		}
 	})
+}
+
+// obtained says since when it is there, and how long that took where a store was asked.
+func obtained(cert control.Cert) (key, value string) {
+	at := cert.FetchedAt.Format(time.RFC3339)
+	switch {
+	case cert.Source == sourcePinned:
+		return "put there", at
+	case cert.TookMS == 0:
+		return "fetched", at
+	}
+	return "fetched", at + ", in " + took(cert)
 }
 
 // Explanation writes what a client would get, then why.

@@ -81,6 +81,87 @@ func TestStatusSaysFirstWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestStatusSaysWhatTheDiskDoes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		disk *control.DiskStatus
+		want string
+	}{
+		{"none", nil, ""},
+		{"fine", &control.DiskStatus{Path: "/tier", Records: 7, FileBytes: 64 << 10, Written: 9}, "disk /tier: 7 names in 64.0 KiB, 3 taken from it, 9 written"},
+		{
+			"in trouble", &control.DiskStatus{Path: "/tier", Damaged: 1, Dropped: 2, LastError: "no\x1bspace"},
+			`disk /tier: 0 names in 0 B, 3 taken from it, 0 written, 1 damaged, 2 not written; fails with no\x1bspace`,
+		},
+	} {
+		var out bytes.Buffer
+		if err := Status(&out, control.Status{Disk: c.disk, Cache: control.CacheStatus{Loaded: 3}}); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for line := range strings.Lines(out.String()) {
+			if strings.HasPrefix(line, "disk") {
+				got = strings.Join(strings.Fields(line), " ")
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestStatusCountsPinsAndLimits(t *testing.T) {
+	var out bytes.Buffer
+	Status(&out, control.Status{Cache: control.CacheStatus{Pinned: 4, PinnedHits: 5, Limited: 6}})
+	for _, want := range []string{"4 pinned by hand", "5 pinned", "6 limited"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in %s", want, out.String())
+		}
+	}
+}
+
+func TestCertSaysAllThatIsKnown(t *testing.T) {
+	at := time.Now().Add(-time.Minute)
+	fetched := control.Cert{
+		Name: "a.example", Names: []string{"a.example", "b.example"}, Source: "fetched", Store: "main", FetchedAt: at, NotAfter: at,
+		RefetchIn: 3600, TookMS: 1.25, Remarks: []string{"odd"}, RoutedTo: []string{"10.0.0.5:25", "mail"}, WithoutECDSA: true,
+		LastError: "timeout", Withdrawn: true, Expiring: true, AliasOf: "c.example",
+	}
+	pinned := control.Cert{Name: "a.example", Source: "pinned", Store: "by hand", FetchedAt: at, NotAfter: at, RefetchIn: 3600}
+	for _, c := range []struct {
+		name          string
+		cert          control.Cert
+		shown, listed []string
+		never         string
+	}{
+		{"fetched", fetched, []string{
+			"fetched from main, for c.example", ", in 1.2 ms", "re-fetch in 1h", "served to clients that can't use ECDSA", "routed to 10.0.0.5:25 mail",
+			"remark odd", "trouble withdrawn: about to expire, and no newer one is known: timeout",
+		}, []string{
+			"fetched 1m 1.2 ms 1h", "main", "withdrawn", "timeout", "alias of c.example", "for clients that can't use ECDSA", "routed to 10.0.0.5:25 mail", "odd",
+		}, "put there"},
+		{"pinned", pinned, []string{"from pinned", "put there"}, []string{"pinned 1m - - "}, "re-fetch"},
+	} {
+		var shown, listed bytes.Buffer
+		Cert(&shown, c.cert)
+		CertLine(&listed, c.cert)
+		for _, check := range []struct {
+			text  string
+			wants []string
+		}{{shown.String(), c.shown}, {listed.String(), c.listed}} {
+			text := strings.Join(strings.Fields(check.text), " ")
+			for _, want := range check.wants {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s: no %q in %s", c.name, want, text)
+				}
+			}
+			if strings.Contains(text, c.never) {
+				t.Errorf("%s: %q in %s", c.name, c.never, text)
+			}
+		}
+	}
+}
+
 func TestStatusSaysWhatSigns(t *testing.T) {
 	for _, c := range []struct {
 		process control.Process
@@ -104,7 +185,7 @@ func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	Status(&out, someStatus())
 	Cert(&out, control.Cert{Issuer: "CN=\u202egro\x1b[31m", Names: []string{"a\u202e"}})
-	CertLine(&out, control.Cert{Issuer: "CN=\u202e", LastError: "\r"})
+	CertLine(&out, control.Cert{Issuer: "CN=\u202e", LastError: "\r", Store: "\x1b", RoutedTo: []string{"\x1b"}, Remarks: []string{"\x1b"}})
 	Explanation(&out, control.Explanation{Outcome: "\x1b", Steps: []control.Step{{Step: "x", Result: "\x07"}}, Cached: &control.Cert{Issuer: "\u202e"}})
 	Prefetched(&out, control.PrefetchResult{Reason: "\x1b"})
 	for _, r := range out.String() {

@@ -41,12 +41,13 @@ func numbers(w io.Writer, status control.Status) {
 	connections, cache, process := status.Connections, status.Cache, status.Process
 	fmt.Fprintf(w, "connections\t%d active of %d, %d in the handshake, %d since the start, %s in, %s out\n",
 		connections.Active, connections.Limit, connections.Handshaking, connections.Total, size(connections.BytesIn), size(connections.BytesOut))
-	fmt.Fprintf(w, "cache\t%d names in %s of %s, %d of them aliases, %d remembered as unknown, %d as failing\n",
-		cache.Entries, size(cache.Bytes), size(cache.LimitBytes), cache.Aliases, cache.Negative, cache.Failing)
-	fmt.Fprintf(w, "look-ups\t%d hits, %d stale, %d misses, %d joined another's fetch; %d evicted\n",
-		cache.Hits, cache.Stale, cache.Misses, cache.Coalesced, cache.Evictions)
+	fmt.Fprintf(w, "cache\t%d names in %s of %s, %d of them aliases, %d pinned by hand; %d remembered as unknown, %d as failing\n",
+		cache.Entries, size(cache.Bytes), size(cache.LimitBytes), cache.Aliases, cache.Pinned, cache.Negative, cache.Failing)
+	fmt.Fprintf(w, "look-ups\t%d hits, %d stale, %d pinned, %d misses, %d joined another's fetch, %d limited; %d evicted\n",
+		cache.Hits, cache.Stale, cache.PinnedHits, cache.Misses, cache.Coalesced, cache.Limited, cache.Evictions)
 	fmt.Fprintf(w, "fetches\t%d, %d of them refreshes, %d failed; %d under way, %d waiting\n",
 		cache.Fetches, cache.Refreshes, cache.Failures, cache.Fetching, cache.Queued)
+	disk(w, status)
 	fmt.Fprintf(w, "process\t%s resident, %s open files, %d goroutines", size(process.RSSBytes), known(process.OpenFiles), process.Goroutines)
 	if process.LogDropped > 0 {
 		fmt.Fprintf(w, ", %d log lines dropped", process.LogDropped)
@@ -54,6 +55,24 @@ func numbers(w io.Writer, status control.Status) {
 	fmt.Fprintf(w, "\nRSA\tsigned by %s", clean(process.RSASignatures))
 	if process.RSASignaturesFailed > 0 {
 		fmt.Fprintf(w, ", %d that it failed at by Go", process.RSASignaturesFailed)
+	}
+	fmt.Fprintln(w)
+}
+
+func disk(w io.Writer, status control.Status) {
+	tier := status.Disk
+	if tier == nil {
+		return
+	}
+	fmt.Fprintf(w, "disk\t%s: %d names in %s, %d taken from it, %d written", clean(tier.Path), tier.Records, size(tier.FileBytes), status.Cache.Loaded, tier.Written)
+	if tier.Damaged > 0 {
+		fmt.Fprintf(w, ", %d damaged", tier.Damaged)
+	}
+	if tier.Dropped > 0 {
+		fmt.Fprintf(w, ", %d not written", tier.Dropped)
+	}
+	if tier.LastError != "" {
+		fmt.Fprintf(w, "; fails with %s", clean(tier.LastError))
 	}
 	fmt.Fprintln(w)
 }
@@ -100,7 +119,7 @@ func certificates(w io.Writer, title string, certs []control.Cert) {
 	}
 	fmt.Fprintf(w, "\n%s\tFROM\tRE-FETCH IN\tEXPIRES IN\tNOTE\n", title)
 	for _, cert := range certs {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cert.Name, origin(cert), duration(cert.RefetchIn), duration(cert.ExpiresIn), note(cert))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cert.Name, origin(cert), refetch(cert), duration(cert.ExpiresIn), note(cert))
 	}
 }
 

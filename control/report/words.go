@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"hellogate/control"
 )
@@ -51,7 +52,7 @@ func known(count int) string {
 
 func origin(cert control.Cert) string {
 	text := clean(cert.Source)
-	if cert.Store != "" {
+	if cert.Store != "" && cert.Source != sourcePinned {
 		text += " from " + clean(cert.Store)
 	}
 	if cert.AliasOf != "" {
@@ -60,15 +61,67 @@ func origin(cert control.Cert) string {
 	return text
 }
 
-func note(cert control.Cert) string {
-	var notes []string
+// What a control.Cert has as its source when it was put there by hand, and what is said of one that is not for everybody.
+const (
+	sourcePinned = "pinned"
+	withoutECDSA = "clients that can't use ECDSA"
+)
+
+// age is for how long a certificate has been there.
+func age(cert control.Cert) string {
+	return duration(max(int64(time.Since(cert.FetchedAt)/time.Second), 0))
+}
+
+// took is how long the store needed, where one was asked.
+func took(cert control.Cert) string {
+	if cert.TookMS == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", cert.TookMS)
+}
+
+// refetch is when the store is asked again, which of a pinned certificate it is not.
+func refetch(cert control.Cert) string {
+	if cert.Source == sourcePinned {
+		return "-"
+	}
+	return duration(cert.RefetchIn)
+}
+
+// trouble is what went wrong with a name.
+func trouble(cert control.Cert) string {
+	var parts []string
 	if cert.Withdrawn {
-		notes = append(notes, "withdrawn")
+		parts = append(parts, "withdrawn")
+	}
+	if cert.Expiring {
+		parts = append(parts, "about to expire, and no newer one is known")
 	}
 	if cert.LastError != "" {
-		notes = append(notes, clean(cert.LastError))
+		parts = append(parts, clean(cert.LastError))
 	}
-	return strings.Join(notes, ": ")
+	return strings.Join(parts, ": ")
+}
+
+// note is what is worth saying of a certificate in a table.
+func note(cert control.Cert) string {
+	var notes []string
+	if text := trouble(cert); text != "" {
+		notes = append(notes, text)
+	}
+	if cert.AliasOf != "" {
+		notes = append(notes, "alias of "+cert.AliasOf)
+	}
+	if cert.WithoutECDSA {
+		notes = append(notes, "for "+withoutECDSA)
+	}
+	if len(cert.RoutedTo) > 0 {
+		notes = append(notes, "routed to "+clean(strings.Join(cert.RoutedTo, " ")))
+	}
+	for _, remark := range cert.Remarks {
+		notes = append(notes, clean(remark))
+	}
+	return strings.Join(notes, "; ")
 }
 
 // clean escapes what is not printable ASCII: an issuer or a store's error may hold anything.
