@@ -62,7 +62,7 @@ type Cache struct {
 	counts  counters
 	life    context.Context // ends with Close
 	end     context.CancelFunc
-	wake    chan struct{} // the schedule changed
+	wake    chan struct{}     // the schedule changed
 	erased  [64]atomic.Uint64 // how often something was taken off the disk, by the hash of its key
 	used    chan *entry       // that are to be asked for again, as they were used while somebody had mu
 	legacy  atomic.Int64      // entries for clients that can't use ECDSA
@@ -90,7 +90,7 @@ type Cache struct {
 	// permissionSaid and damageSaid are when it was last logged that permission could not be asked, or that what the disk
 	// has can't be read.
 	permissionSaid, damageSaid sometimes
-	totals   totals
+	totals                     totals
 	// refreshing is how many of those the store is being asked for are refreshes.
 	refreshing    int
 	refreshedLast bool // the store was last asked for a refresh

@@ -26,6 +26,8 @@ type Info struct {
 	Withdrawn   bool      // the store says that it does not know the name any more
 	Expiring    bool      // it is in the last tenth of its life, and no newer one was found
 	Took        time.Duration
+	// SecondKeyType is that of the pair for clients that can't use the first; empty: there is none.
+	SecondKeyType string
 	// WithoutECDSA: this is what clients get that can't use ECDSA; another Info is of what the others get.
 	WithoutECDSA bool
 	// Remarks say what is odd about the certificate.
@@ -85,6 +87,10 @@ func (c *Cache) info(found *entry) (Info, bool) {
 	}
 	if held.pinned() {
 		info.RefetchAt = time.Time{}
+	}
+	if second := held.pairs[1]; second != nil {
+		info.SecondKeyType = second.keyType.Value()
+		info.Remarks = append(info.Remarks, second.odd.remarks()...)
 	}
 	return info, true
 }

@@ -31,6 +31,8 @@ type Cert struct {
 	Expiring bool     `json:"expiring"`
 	TookMS   float64  `json:"took_ms"` // that the store needed to answer
 	Remarks  []string `json:"remarks,omitempty"`
+	// SecondKeyType is that of a second pair, for clients that can't use the first.
+	SecondKeyType string `json:"second_key_type,omitempty"`
 	// WithoutECDSA: for clients that can't use ECDSA certificates; another Cert is for the others.
 	WithoutECDSA bool `json:"without_ecdsa,omitempty"`
 	// RoutedTo is where the store wants connections to go: a backend, or addresses.
@@ -61,8 +63,9 @@ func certOf(info cache.Info, now time.Time) Cert {
 		TookMS:      float64(info.Took.Microseconds()) / 1000,
 		Remarks:     info.Remarks,
 
-		WithoutECDSA: info.WithoutECDSA,
-		RoutedTo:     routedTo(info.Routing),
+		SecondKeyType: info.SecondKeyType,
+		WithoutECDSA:  info.WithoutECDSA,
+		RoutedTo:      routedTo(info.Routing),
 	}
 }
 

@@ -241,7 +241,7 @@ func TestRedisPassword(t *testing.T) {
 			} else {
 				g.refused("a.example", alertInternalError)
 				g.await("error that tells why", func(e entry) bool {
-					return e.text("level") == "error" && strings.Contains(fmt.Sprint(e), "the store refused our token")
+					return e.text("level") == "error" && strings.Contains(fmt.Sprint(e), "the store refused our token or password")
 				})
 			}
 			if name == "wrong, and then mended" {

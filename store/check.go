@@ -193,7 +193,7 @@ func (l Leaf) checkUse(certificate *x509.Certificate, name string, now time.Time
 	if early := l.NotBefore.Sub(now); early > clockSkew {
 		return fmt.Errorf("not valid for another %s (not before %s)", rough(early), l.NotBefore.Format(time.RFC3339))
 	}
-	if late := now.Sub(l.NotAfter); late > 0 {
+	if late := now.Sub(l.NotAfter); late >= 0 {
 		return fmt.Errorf("expired %s ago (not after %s)", rough(late), l.NotAfter.Format(time.RFC3339))
 	}
 	if covers(l.Names, name) {

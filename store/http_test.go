@@ -235,8 +235,8 @@ func TestHTTPStatuses(t *testing.T) {
 		{name: "204", status: 204, text: "204 No Content: unknown name", is: store.ErrUnknown},
 		{name: "404", status: 404, text: "404 Not Found: unknown name", is: store.ErrUnknown},
 		{name: "410", status: 410, text: "410 Gone: unknown name", is: store.ErrUnknown},
-		{name: "401", status: 401, text: "401 Unauthorized: the store refused our token", is: store.ErrToken},
-		{name: "403", status: 403, text: "403 Forbidden: the store refused our token", is: store.ErrToken},
+		{name: "401", status: 401, text: "401 Unauthorized: the store refused our token or password", is: store.ErrToken},
+		{name: "403", status: 403, text: "403 Forbidden: the store refused our token or password", is: store.ErrToken},
 		{name: "429", status: 429, text: "429 Too Many Requests", exempt: true},
 		{
 			name: "429 and when", status: 429, header: [2]string{"Retry-After", "7"}, exempt: true,

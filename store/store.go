@@ -21,7 +21,7 @@ var ErrUnknown = errors.New("unknown name")
 
 // ErrToken is wrapped by the failure of a store that refused our token (401, 403): every other name fails alike until
 // somebody mends the configuration.
-var ErrToken = errors.New("the store refused our token")
+var ErrToken = errors.New("the store refused our token or password")
 
 // MaxRetryAfter is the longest pause that a store may ask for.
 const MaxRetryAfter = time.Minute

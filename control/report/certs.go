@@ -35,7 +35,7 @@ func Cert(out io.Writer, cert control.Cert) error {
 		line("names", strings.Join(cert.Names, " "))
 		line("issuer", cert.Issuer)
 		line("fingerprint", cert.Fingerprint)
-		line("key", cert.KeyType)
+		line("key", keys(cert))
 		line("from", origin(cert))
 		line(obtained(cert))
 		if cert.Source != sourcePinned {
@@ -55,6 +55,14 @@ func Cert(out io.Writer, cert control.Cert) error {
 			line("trouble", text)
 		}
 	})
+}
+
+// keys says what kind of key clients are served with.
+func keys(cert control.Cert) string {
+	if cert.SecondKeyType == "" {
+		return cert.KeyType
+	}
+	return cert.KeyType + ", and " + cert.SecondKeyType + " for clients that can't use it"
 }
 
 // obtained says since when it is there, and how long that took where a store was asked.

@@ -125,7 +125,7 @@ func TestCertSaysAllThatIsKnown(t *testing.T) {
 	fetched := control.Cert{
 		Name: "a.example", Names: []string{"a.example", "b.example"}, Source: "fetched", Store: "main", FetchedAt: at, NotAfter: at,
 		RefetchIn: 3600, TookMS: 1.25, Remarks: []string{"odd"}, RoutedTo: []string{"10.0.0.5:25", "mail"}, WithoutECDSA: true,
-		LastError: "timeout", Withdrawn: true, Expiring: true, AliasOf: "c.example",
+		LastError: "timeout", Withdrawn: true, Expiring: true, AliasOf: "c.example", KeyType: "ecdsa-p256", SecondKeyType: "rsa-2048",
 	}
 	pinned := control.Cert{Name: "a.example", Source: "pinned", Store: "by hand", FetchedAt: at, NotAfter: at, RefetchIn: 3600}
 	for _, c := range []struct {
@@ -135,7 +135,7 @@ func TestCertSaysAllThatIsKnown(t *testing.T) {
 		never         string
 	}{
 		{"fetched", fetched, []string{
-			"fetched from main, for c.example", ", in 1.2 ms", "re-fetch in 1h", "served to clients that can't use ECDSA", "routed to 10.0.0.5:25 mail",
+			"key ecdsa-p256, and rsa-2048 for clients that can't use it", "fetched from main, for c.example", ", in 1.2 ms", "re-fetch in 1h", "served to clients that can't use ECDSA", "routed to 10.0.0.5:25 mail",
 			"remark odd", "trouble withdrawn: about to expire, and no newer one is known: timeout",
 		}, []string{
 			"fetched 1m 1.2 ms 1h", "main", "withdrawn", "timeout", "alias of c.example", "for clients that can't use ECDSA", "routed to 10.0.0.5:25 mail", "odd",
