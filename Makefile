@@ -9,7 +9,7 @@ SOAK     ?= 20m
 BENCH    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench gobench fuzz soak profile
+.PHONY: help build test lint bench scalebench gobench fuzz soak profile
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
@@ -39,9 +39,14 @@ bench: ## hellogate beside HAProxy, hitch and nginx, installed by apt; BENCH="-r
 	@bash .ci/prepare bench
 	@$(MAKE) --no-print-directory build
 	go run ./e2e/bench -hellogate bin/hellogate -o bin/bench.json $(BENCH)
+	@$(MAKE) --no-print-directory scalebench
+
+scalebench: ## the cache with 1,000,000 names: look-ups, a flood of unknown ones, a start from disk; 4 GB and some minutes
+	go test -run '^$$' -bench ScaleLookup -benchtime 2000000x -cpu 1 -timeout 30m ./cache
+	go test -run '^$$' -bench 'Scale(Flood|Start)' -benchtime 1x -timeout 30m ./cache
 
 gobench: ## Go benchmarks of the hot paths
-	go test -run '^$$' -bench . -benchmem ./...
+	go test -run '^$$' -bench . -skip '^BenchmarkScale' -benchmem ./...
 
 soak: ## all kinds of load mixed for SOAK (20m), every byte checked; leaks fail it; SEED=N does the same again
 	HELLOGATE_SOAK=$(SOAK) HELLOGATE_SOAK_SEED=$(SEED) go test -count=1 -timeout 0 -v ./e2e/soak

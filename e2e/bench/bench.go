@@ -89,7 +89,7 @@ func (b *bench) inFigures(what string) string {
 	return strings.NewReplacer(
 		"{names}", fmt.Sprint(o.names), "{hot}", fmt.Sprint(min(o.names, hotNames)), "{settle}", fmt.Sprintf("%g s", o.settle.Seconds()),
 		"{connections}", fmt.Sprint(b.idleConnections(0)), "{connections-1mb}", fmt.Sprint(b.idleConnections(idleTransfer)),
-		"{refused}", fmt.Sprint(o.scaled(refusedNames)),
+		"{refused}", fmt.Sprint(o.scaled(refusedNames)), "{own}", fmt.Sprint(o.scaled(ownNames)),
 	).Replace(what)
 }
 
@@ -146,10 +146,13 @@ func (b *bench) rates(ctx context.Context, place placement) {
 func (b *bench) memories(ctx context.Context, place placement) {
 	var waits sync.WaitGroup
 	var mutex sync.Mutex
-	for _, t := range selected(b.options, memory, flood) {
+	for _, t := range selected(b.options, memory, flood, names) {
 		burst := b.memory
-		if t.kind == flood {
+		switch t.kind {
+		case flood:
 			burst = b.flood
+		case names:
+			burst = b.names
 		}
 		for _, p := range b.proxies {
 			if ctx.Err() != nil || !b.applies(t, p) {

@@ -62,7 +62,7 @@ func (h *side) setUp(ctx context.Context, b *bench, t test, p proxy, place place
 	if h.stage, err = b.setUp(ctx, t, p, place); err != nil {
 		return err
 	}
-	if err := prefetch(ctx, filepath.Join(h.stage.setting.Folder, "control.sock"), h.names); err != nil {
+	if err := prefetch(ctx, filepath.Join(h.stage.setting.Folder, "control.sock"), keptNames(h.names)); err != nil {
 		return err
 	}
 	plan := t.plan
@@ -85,12 +85,11 @@ func (h *side) slice(t test, run result.Run) result.Run {
 	return run
 }
 
-// prefetch has the instance with that control socket fetch so many names.
-func prefetch(ctx context.Context, socket string, count int64) error {
+// prefetch has the instance with that control socket fetch names.
+func prefetch(ctx context.Context, socket string, names load.Names) error {
 	client := control.NewClient(socket)
 	defer client.Close()
-	names := keptNames(count)
-	all := make([]string, count)
+	all := make([]string, names.Count)
 	for i := range all {
 		all[i] = names.Name(int64(i))
 	}
@@ -105,8 +104,8 @@ func prefetch(ctx context.Context, socket string, count int64) error {
 		}
 	}
 	status, err := client.Status(ctx)
-	if err == nil && int64(status.Cache.Entries) < count {
-		err = fmt.Errorf("the cache holds %d of %d names", status.Cache.Entries, count)
+	if err == nil && int64(status.Cache.Entries) < names.Count {
+		err = fmt.Errorf("the cache holds %d of %d names", status.Cache.Entries, names.Count)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"hellogate/e2e/bench/load"
@@ -78,6 +79,48 @@ func (s *stage) serveSome(ctx context.Context, t test) error {
 		return err
 	}
 	return s.warmUp(client, s.bench.options.warmUp(load.Handshake))
+}
+
+// names measures what a name in the cache takes in resident memory. All are fetched when it returns.
+func (b *bench) names(ctx context.Context, t test, p proxy, place placement) later {
+	run := b.run(t.Name, p, place)
+	s, err := b.setUp(ctx, t, p, place)
+	if err != nil {
+		return now(failed(run, err))
+	}
+	run.Resident = &result.Resident{}
+	fetched := t.plan.Names
+	fetched.Count = b.options.scaled(ownNames)
+	run.Operations = fetched.Count
+	time.Sleep(quieten)
+	if run.Resident.Before, err = s.memory(t); err == nil {
+		err = prefetch(ctx, filepath.Join(s.setting.Folder, "control.sock"), fetched)
+	}
+	if err == nil {
+		run.Resident.After, err = s.memory(t)
+	}
+	if err != nil {
+		s.tearDown()
+		return now(failed(run, err))
+	}
+	return s.settle(ctx, func(_ int64, err error) []result.Run {
+		if err == nil {
+			run.Resident.Settled, err = s.memory(t)
+		}
+		if err != nil {
+			return []result.Run{failed(run, err)}
+		}
+		run.Value = float64(run.Resident.Settled-run.Resident.Before) / float64(run.Operations)
+		return []result.Run{run}
+	})
+}
+
+// memory is the proxy's, without the pages of files where one of them is what is cached.
+func (s *stage) memory(t test) (int64, error) {
+	if t.disk {
+		return process.Anonymous(s.proxy.ID())
+	}
+	return process.Memory(s.proxy.ID())
 }
 
 // settle gives a later that waits until the stage has been quiet for as long as the options say, hands the memory that

@@ -34,6 +34,7 @@ type setting struct {
 	Backend, BackendPort string
 	Files                certs.Files
 	Store, TokenFile     string // address of the certificate store; none: Files
+	CacheFolder          string // for the disk tier; none: there is none
 	Folder               string // for the proxy's own files
 	Config               string // path of the configuration
 	Threads              int

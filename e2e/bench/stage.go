@@ -86,6 +86,9 @@ func (b *bench) setting(t test, place placement, folder, backend string) (settin
 	if t.certificate == "" {
 		s.Store, s.TokenFile = b.store.address, b.store.tokenFile
 	}
+	if t.disk {
+		s.CacheFolder = filepath.Join(folder, "cache")
+	}
 	_, s.Port, _ = net.SplitHostPort(s.Listen)
 	_, s.BackendPort, _ = net.SplitHostPort(s.Backend)
 	return s, nil

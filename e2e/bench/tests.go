@@ -16,6 +16,7 @@ const (
 	hot                // the same over one name and over many, in turns
 	memory             // resident memory of a connection
 	flood              // both, of refused names
+	names              // resident memory of a name in the cache
 )
 
 // test is a thing that is measured, and how.
@@ -26,6 +27,7 @@ type test struct {
 	operations  int64
 	certificate string // ecdsa or rsa; none: from the store, which hellogate alone can ask
 	postQuantum bool   // the proxy is not held to X25519 and P-256
+	disk        bool   // what is cached is kept on disk, too
 	resumed     bool   // all operations but a few have to be resumed handshakes
 }
 
@@ -34,6 +36,7 @@ const (
 	secondsPerGB   = "s/GB"
 	kibibytes      = "KiB"
 	mebibytes      = "MiB"
+	bytesEach      = "B"
 	hotOne         = "hot-1"
 	hotMany        = "hot-many"
 	unknown        = "unknown"
@@ -42,6 +45,7 @@ const (
 	hotSlices      = 5
 	idleTransfer   = 1_000_000
 	refusedNames   = 10_000
+	ownNames       = 20_000
 	handshakesEach = "handshake, an echo of one byte, the end"
 )
 
@@ -128,6 +132,26 @@ var tests = []test{
 	{
 		Test: result.Test{Name: unknownMemory, Unit: mebibytes, What: "resident memory gained by {refused} of those, {settle} later"},
 		kind: flood,
+	},
+	{
+		Test: result.Test{Name: "name-ecdsa", Unit: bytesEach, What: "resident memory of a name in the cache with an ECDSA P-256 certificate of its own under a shared intermediate, of {own}, {settle} after the last was fetched"},
+		kind: names,
+		plan: load.Plan{Mode: load.Handshake, Names: load.Names{Prefix: "k", Suffix: certs.KeptNames}},
+	},
+	{
+		Test: result.Test{Name: "name-rsa", Unit: bytesEach, What: "the same with RSA-2048 certificates"},
+		kind: names,
+		plan: load.Plan{Mode: load.Handshake, Names: load.Names{Prefix: "r", Suffix: certs.KeptRSANames}},
+	},
+	{
+		Test: result.Test{Name: "name-ecdsa-disk", Unit: bytesEach, What: "name-ecdsa with the disk tier, without the pages of its file"},
+		kind: names, disk: true,
+		plan: load.Plan{Mode: load.Handshake, Names: load.Names{Prefix: "k", Suffix: certs.KeptNames}},
+	},
+	{
+		Test: result.Test{Name: "name-rsa-disk", Unit: bytesEach, What: "name-rsa with the disk tier, without the pages of its file"},
+		kind: names, disk: true,
+		plan: load.Plan{Mode: load.Handshake, Names: load.Names{Prefix: "r", Suffix: certs.KeptRSANames}},
 	},
 }
 

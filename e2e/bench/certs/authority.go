@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,9 +48,13 @@ func issuer(name string) *x509.Certificate {
 	}
 }
 
+func (a *authority) newKey() (crypto.Signer, error) {
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
 // bundle makes a key and a certificate for name, and encodes them as a store answers with them.
-func (a *authority) bundle(name string) ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func (a *authority) bundle(name string, newKey func() (crypto.Signer, error)) ([]byte, error) {
+	key, err := newKey()
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 // asked for, so that 100,000 of them are made once; one that is new is made, and forgotten, on the spot.
 const (
 	KeptNames    = ".kept." + Name
+	KeptRSANames = ".rsa." + Name
 	NewNames     = ".new." + Name
 	UnknownNames = ".unknown." + Name
 )
@@ -21,6 +22,7 @@ const (
 type Store struct {
 	token     string
 	authority *authority
+	primes    primes
 
 	mutex sync.Mutex
 	kept  map[string][]byte
@@ -56,10 +58,10 @@ func (s *Store) answer(w http.ResponseWriter, r *http.Request) {
 	var body []byte
 	var err error
 	switch {
-	case strings.HasSuffix(name, KeptNames):
+	case strings.HasSuffix(name, KeptNames), strings.HasSuffix(name, KeptRSANames):
 		body, err = s.keptBundle(name)
 	case strings.HasSuffix(name, NewNames):
-		body, err = s.authority.bundle(name)
+		body, err = s.authority.bundle(name, s.authority.newKey)
 	default:
 		http.Error(w, "unknown name", http.StatusNotFound)
 		return
@@ -79,7 +81,11 @@ func (s *Store) keptBundle(name string) ([]byte, error) {
 	if found {
 		return body, nil
 	}
-	body, err := s.authority.bundle(name)
+	key := s.authority.newKey
+	if strings.HasSuffix(name, KeptRSANames) {
+		key = s.primes.newKey
+	}
+	body, err := s.authority.bundle(name, key)
 	if err != nil {
 		return nil, err
 	}

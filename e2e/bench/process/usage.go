@@ -81,6 +81,15 @@ func Memory(id int) (bytes int64, err error) {
 	return bytes, nil
 }
 
+// Anonymous is the part of the resident memory of one process that is no file's, in bytes.
+func Anonymous(id int) (bytes int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", id))
+	if err != nil {
+		return 0, fmt.Errorf("memory of process %d: %w", id, err)
+	}
+	return labelled(string(text), "\nRssAnon:")
+}
+
 // memoryOf reads smaps_rollup, which is exact, or where that is kept from us status, which may lag by some pages.
 func memoryOf(id int) (int64, error) {
 	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", id)); err == nil {
