@@ -20,10 +20,10 @@ build: ## bin/hellogate
 test: ## unit, race, fuzz-corpus and end-to-end tests; installs by apt what they need
 	@bash .ci/prepare
 	HELLOGATE_REQUIRE_PEERS=1 go test -race $$(go list ./... | grep -Ev '/e2e(/soak)?$$')
-	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 9m ./e2e
-	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_RACE=1 go test -count=1 -timeout 9m ./e2e
-	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_TAGS=noepoll go test -count=1 -timeout 9m ./e2e
-	HELLOGATE_SOAK=1m go test -count=1 -timeout 9m -v ./e2e/soak
+	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 20m ./e2e
+	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_RACE=1 go test -count=1 -timeout 20m ./e2e
+	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_TAGS=noepoll go test -count=1 -timeout 20m ./e2e
+	HELLOGATE_SOAK=1m go test -count=1 -timeout 20m -v ./e2e/soak
 
 lint: ## formatting, vet (Linux and macOS), staticcheck, known vulnerabilities
 	@files=$$(go run $(GOFUMPT) -l .) && if [ -n "$$files" ]; then echo "not formatted as gofumpt does:"; echo "$$files"; exit 1; fi
