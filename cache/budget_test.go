@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,5 +98,33 @@ func TestBudgetIsExplained(t *testing.T) {
 		l.explained("new.example", Step{"look-ups", "none just now: too many look-ups of unknown names: of all clients, 1 a second allowed"})
 		l.sleep(time.Second)
 		l.explained("new.example", Step{"store", "would be asked"})
+	})
+}
+
+// A flood that arrives before the first no of it is bounded too, and others have their names looked up all the same.
+func TestBudgetBoundsWhatQueues(t *testing.T) {
+	run(t, func(o *Options) {
+		o.Fetches, o.Lookups = 16, Lookups{Rate: 500, Burst: 1000, PerClient: 20, ClientBurst: 200}
+	}, func(t *testing.T, l *lab) {
+		l.shelf.setDelay(time.Millisecond)
+		known := l.stock("known.example")
+		var flood sync.WaitGroup
+		for i := range 3000 {
+			flood.Go(func() {
+				_, err := l.Get(context.Background(), Query{Name: nameOf(i), Client: netip.MustParseAddr("203.0.113.1")})
+				if !errors.Is(err, ErrLimited) && !errors.Is(err, store.ErrUnknown) {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
+		flood.Wait()
+		asked := l.shelf.count("")
+		if most := 200 + 20 + 16; asked < 200 || asked > most { // the burst, what was earned meanwhile, and what was under way
+			t.Errorf("the store was asked %d times, want 200 to %d", asked, most)
+		}
+		if limited := l.Stats().Limited; limited != uint64(3000-asked) {
+			t.Errorf("%d refused of %d", limited, 3000-asked)
+		}
+		l.serves("known.example", known, Miss)
 	})
 }

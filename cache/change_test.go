@@ -171,3 +171,39 @@ func TestChangeDuringAFetch(t *testing.T) {
 		}
 	})
 }
+
+// That a name changed is not forgotten when it has to make room before it was asked for.
+func TestChangeIsNotForgottenOnDisk(t *testing.T) {
+	news := make(chan store.Change)
+	runDisk(t, func(o *Options) {
+		news = make(chan store.Change)
+		o.Store = crier{o.Store.(*shelf), news}
+	}, func(t *testing.T, l *lab, _ *memory, _ func()) {
+		first := l.stock("a.example")
+		l.serves("a.example", first, Miss)
+		l.sleep(time.Second)
+		l.shelf.setAll(failing(errDown))
+		news <- names(t, "a.example")
+		l.sleep(time.Second)
+		l.crowdOut("a.example")
+		l.shelf.setAll(nil)
+		second := l.stock("a.example")
+		l.serves("a.example", first, Stale)
+		l.sleep(restoreSpread)
+		l.serves("a.example", second, Hit)
+	})
+}
+
+// What a store answered for is asked for again when another one, perhaps before it, may have changed altogether.
+func TestAllOfAnotherStore(t *testing.T) {
+	runCrier(t, func(t *testing.T, l *lab, tell func(store.Change)) {
+		first := l.stock("a.example")
+		l.serves("a.example", first, Miss)
+		second := l.stock("a.example")
+		tell(store.Change{Store: "another", Lost: true})
+		l.serves("a.example", first, Hit) // which it says nothing of
+		tell(store.Change{Store: "another", All: true})
+		l.sleep(changeSpread)
+		l.serves("a.example", second, Hit)
+	})
+}

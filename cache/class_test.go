@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"hellogate/store"
 	"hellogate/store/certtest"
@@ -141,5 +144,66 @@ func TestClassesAreRefreshed(t *testing.T) {
 		l.sleep(week * 12)
 		l.gets(modern, ecdsa, Hit)
 		l.gets(legacy, rsa, Hit)
+	})
+}
+
+// A name that only clients without ECDSA ask for is cached for them, and goes before a wildcard that covers it.
+func TestNameOfOneClassAlone(t *testing.T) {
+	for _, wildcards := range []bool{false, true} {
+		t.Run(map[bool]string{false: "alone", true: "beside a wildcard"}[wildcards], func(t *testing.T) {
+			run(t, func(o *Options) { o.Wildcards = wildcards }, func(t *testing.T, l *lab) {
+				_, rsa := l.choosy("a.example")
+				l.gets(legacy, rsa, Miss)
+				if wildcards {
+					wild := l.ca.Issue(t, "b.example", "*.example")
+					l.shelf.set("b.example", gives(wild))
+					l.serves("b.example", wild, Miss)
+					l.serves("c.example", wild, Hit)
+				}
+				l.gets(legacy, rsa, Hit)
+				l.asked("a.example", 1)
+			})
+		})
+	}
+}
+
+// When a store that chose for one class gives all to a refresh for it, nothing is left of the choice: not on the disk
+// either, from where it would be served when the name is gone.
+func TestWidenedAnswerTakesTheChoiceOffTheDisk(t *testing.T) {
+	runDisk(t, func(o *Options) { o.TTL, o.MinTTL = time.Minute, time.Minute }, func(t *testing.T, l *lab, m *memory, _ func()) {
+		ecdsa, rsa := l.choosy("a.example")
+		l.gets(legacy, rsa, Miss)
+		l.shelf.set("a.example", gives(ecdsa, rsa))
+		l.sleep(2 * time.Minute)
+		l.gets(legacy, rsa, Hit)
+		l.gets(modern, ecdsa, Hit)
+		if keys := m.keys(); !slices.Equal(keys, []string{"a.example"}) {
+			t.Errorf("on disk: %q", keys)
+		}
+		l.shelf.set("a.example", unknown)
+		l.sleep(30 * time.Minute)
+		for _, hello := range []*tls.ClientHelloInfo{modern, legacy} {
+			if _, err := l.Get(t.Context(), Query{Name: "a.example", Hello: hello}); !errors.Is(err, store.ErrUnknown) {
+				t.Errorf("a name that was dropped: %v", err)
+			}
+		}
+	})
+}
+
+// An answer for all classes that a change overtook is not kept, and takes nothing away.
+func TestWidenedAnswerThatAChangeOvertook(t *testing.T) {
+	runCrier(t, func(t *testing.T, l *lab, tell func(store.Change)) {
+		ecdsa, rsa := l.choosy("a.example")
+		l.gets(legacy, rsa, Miss)
+		l.shelf.set("a.example", gives(ecdsa, rsa))
+		l.shelf.setDelay(time.Second)
+		tell(names(t, "a.example"))
+		l.sleep(time.Second / 2)
+		l.asked("a.example", 2)
+		l.shelf.setDelay(0)
+		l.shelf.setAll(failing(errDown)) // what is asked for from now on
+		tell(names(t, "a.example"))
+		l.sleep(time.Minute)
+		l.gets(legacy, rsa, Stale)
 	})
 }

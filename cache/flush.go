@@ -62,7 +62,7 @@ func (c *Cache) FlushAll() (flushed, pinned []string) {
 
 // flushNow removes what is wanted, and returns when that is so on the disk too: a leaked key must not come back.
 func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinned []string) {
-	onDisk := c.onDisk(wanted)
+	c.loadFlushed(wanted)
 	forgotten := c.forgetPermission(wanted)
 	removed, certificates := make(map[string]bool), make(map[[32]byte]bool)
 	c.beginFlush(wanted, removed)
@@ -80,7 +80,8 @@ func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinne
 		}
 		c.note(wanted, removed, c.drop(e))
 	})
-	c.finishFlush(wanted, removed, onDisk)
+	c.flushDisk(wanted, removed)
+	c.finishFlush(wanted, len(removed))
 	c.askSharers(certificates)
 	flushed = slices.Compact(slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(removed)), forgotten...))))
 	c.tellFlushed(flushed)
@@ -113,14 +114,29 @@ func (c *Cache) note(wanted *flush, removed map[string]bool, keys []string) {
 	}
 }
 
-// finishFlush takes what is on the disk alone, and has no alias or sharer of what went cached that was asked for before.
-func (c *Cache) finishFlush(wanted *flush, removed map[string]bool, onDisk []string) {
+// flushDisk takes what the disk has. It is looked at after memory was gone through: what made room since the flush began is
+// there alone, and what was taken from there meanwhile goes again.
+func (c *Cache) flushDisk(wanted *flush, removed map[string]bool) {
+	for keys := range slices.Chunk(c.onDisk(wanted), batch) {
+		c.mu.Lock()
+		for _, key := range keys {
+			found, _ := c.index.find(key)
+			if found == nil {
+				c.note(wanted, removed, []string{key})
+				c.erase([]string{key})
+			} else if held := found.held.Load(); !held.pinned() && (held.kind&kindDisk != 0 || held.owner != nil) {
+				c.note(wanted, removed, c.drop(found))
+			}
+		}
+		c.unlock()
+	}
+}
+
+// finishFlush has no alias or sharer of what went cached that was asked for before.
+func (c *Cache) finishFlush(wanted *flush, count int) {
 	c.mu.Lock()
 	defer c.unlock()
-	onDisk = slices.DeleteFunc(onDisk, c.isPinned)
-	c.note(wanted, removed, onDisk)
-	c.erase(onDisk)
-	c.eraseFlushed(wanted, len(removed))
+	c.eraseFlushed(wanted, count)
 	c.orphan(wanted)
 }
 

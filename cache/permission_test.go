@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"hellogate/store"
 )
@@ -75,4 +76,50 @@ func (l *lab) explained(name string, want ...Step) {
 	if got := l.Explain(name); len(got) < len(want) || !slices.Equal(got[len(got)-len(want):], want) {
 		l.t.Errorf("%s: explained by %v, want %v at the end", name, got, want)
 	}
+}
+
+// remembering is a leave that asks nobody what it knows.
+type remembering struct{ *leave }
+
+func (r remembering) Ask(ctx context.Context, name string) error {
+	if permitted, known := r.Recall(name); known && !permitted {
+		return fmt.Errorf("denied before: %w", store.ErrUnknown)
+	}
+	return r.leave.Ask(ctx, name)
+}
+
+// A name that is fetched ahead gets its permission asked for anew: this is how a new customer is brought in.
+func TestPrefetchAsksForPermissionAnew(t *testing.T) {
+	permission := remembering{&leave{answers: map[string]error{}, known: map[string]bool{"new.example": false}}}
+	run(t, func(o *Options) { o.Permission = permission }, func(t *testing.T, l *lab) {
+		l.stock("new.example")
+		if result, reason := l.Prefetch(t.Context(), "new.example"); result != "fetched" {
+			t.Fatal(result, reason)
+		}
+		if permission.asked != 1 {
+			t.Errorf("permission was asked %d times, want 1", permission.asked)
+		}
+	})
+}
+
+// While permission can't be asked that is logged once a minute, whatever is asked for.
+func TestPermissionOutageIsLoggedOnceAMinute(t *testing.T) {
+	permission := &leave{answers: map[string]error{}, known: map[string]bool{}}
+	run(t, func(o *Options) { o.Permission = permission }, func(t *testing.T, l *lab) {
+		for i := range 300 {
+			permission.answers[nameOf(i)] = errDown
+		}
+		for minute := range 3 {
+			for i := range 100 {
+				l.refuses(nameOf(100*minute+i), errDown)
+			}
+			l.logged(minute+1, `"level":"warn"`, "fetch failed", "permission could not be asked")
+			l.logged(0, `"level":"error"`)
+			l.sleep(time.Minute + time.Second)
+		}
+		l.asked("", 0)
+		l.shelf.set("down.example", failing(errDown))
+		l.refuses("down.example", errDown)
+		l.logged(1, `"level":"warn"`, "fetch failed", "down.example") // which permission has nothing to do with
+	})
 }

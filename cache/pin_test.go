@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -110,5 +111,73 @@ func TestPinIsNotEvicted(t *testing.T) {
 			t.Fatal("nothing had to make room")
 		}
 		l.serves("pinned.example", byHand, Pinned)
+	})
+}
+
+// unwritable is a disk that does not get anything written.
+type unwritable struct{ *memory }
+
+func (unwritable) Sync(context.Context) error { return errors.New("read-only file system") }
+
+// Whoever pins, or removes a pin, is told that the disk does not have it. It holds until a restart.
+func TestPinThatCanNotBeWritten(t *testing.T) {
+	runDisk(t, func(o *Options) { o.Disk = unwritable{o.Disk.(*memory)} }, func(t *testing.T, l *lab, _ *memory, _ func()) {
+		byHand := l.ca.Issue(t, "a.example")
+		err := l.Pin("a.example", []store.Pair{byHand.Pair})
+		if err == nil || !strings.Contains(err.Error(), "a.example") || !strings.Contains(err.Error(), "read-only file system") {
+			t.Fatalf("error %v", err)
+		}
+		l.serves("a.example", byHand, Pinned)
+		removed, err := l.Unpin("a.example")
+		if !removed || err == nil || !strings.Contains(err.Error(), "read-only file system") {
+			t.Fatalf("removed %t, error %v", removed, err)
+		}
+		l.refuses("a.example", store.ErrUnknown)
+		l.logged(0, "flushed")
+	})
+}
+
+// Aliases of the certificate that a pin takes the place of are served as they were, until they were asked for themselves.
+func TestPinKeepsAliases(t *testing.T) {
+	run(t, nil, func(t *testing.T, l *lab) {
+		before := l.ca.Issue(t, "a.example", "alias.example", "other.example")
+		l.shelf.set("a.example", gives(before))
+		l.serves("a.example", before, Miss)
+		own := l.ca.Issue(t, "alias.example")
+		l.shelf.set("alias.example", gives(own))
+		l.shelf.set("other.example", failing(errDown))
+		byHand := l.ca.Issue(t, "a.example")
+		if err := l.Pin("a.example", []store.Pair{byHand.Pair}); err != nil {
+			t.Fatal(err)
+		}
+		l.serves("other.example", before, Hit)
+		l.sleep(time.Second)
+		l.serves("a.example", byHand, Pinned)
+		l.serves("alias.example", own, Hit) // which nobody has asked for
+		l.serves("other.example", before, Hit)
+	})
+}
+
+// What is pinned already may be replaced when no more can be pinned.
+func TestPinIsReplacedAtTheBound(t *testing.T) {
+	run(t, func(o *Options) { o.Size = 400 << 10 }, func(t *testing.T, l *lab) {
+		count := 0
+		for ; ; count++ {
+			err := l.Pin(nameOf(count), []store.Pair{l.ca.Issue(t, nameOf(count)).Pair})
+			if errors.Is(err, errPinsFull) {
+				break
+			}
+			if err != nil || count == 1000 {
+				t.Fatal(count, err)
+			}
+		}
+		byHand := l.ca.Issue(t, nameOf(0))
+		if err := l.Pin(nameOf(0), []store.Pair{byHand.Pair}); err != nil {
+			t.Fatalf("%d are pinned: %v", count, err)
+		}
+		l.serves(nameOf(0), byHand, Pinned)
+		if pinned := l.Stats().Pinned; pinned != count {
+			t.Errorf("%d are pinned, want %d", pinned, count)
+		}
 	})
 }

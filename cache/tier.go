@@ -294,12 +294,18 @@ func (c *Cache) onDisk(wanted *flush) []string {
 	}
 }
 
-func (c *Cache) onDiskOf(wanted *flush) (keys []string) {
+// loadFlushed takes the names that a flush takes into memory, so that their aliases go with them.
+func (c *Cache) loadFlushed(wanted *flush) {
 	for name := range wanted.names {
 		c.loadKey(name)
 		if c.options.Wildcards {
 			c.loadKey(wildcardOf(name))
 		}
+	}
+}
+
+func (c *Cache) onDiskOf(wanted *flush) (keys []string) {
+	for name := range wanted.names {
 		for _, key := range []string{name, keyOf(name, true)} {
 			if _, there := c.options.Disk.Get(key); there {
 				keys = append(keys, key)

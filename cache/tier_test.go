@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"crypto/tls"
 	"maps"
 	"slices"
 	"sync"
@@ -348,5 +349,91 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err == nil {
 			c.heldOf(got, c.clock.now())
 		}
+	})
+}
+
+// Taking a certificate and its aliases from the disk writes nothing.
+func TestLoadWritesNothing(t *testing.T) {
+	runWatched(t, nil, func(t *testing.T, l *lab, w *watched) {
+		names := []string{"a.example"}
+		for i := range 20 {
+			names = append(names, nameOf(i))
+		}
+		issued := l.ca.Issue(t, names...)
+		l.shelf.set("a.example", gives(issued))
+		l.serves("a.example", issued, Miss)
+		l.crowdOut("a.example")
+		l.shelf.setAll(failing(errDown))
+		w.set(func(what, key string) {
+			if what != "get" {
+				t.Errorf("%s of %q", what, key)
+			}
+		})
+		l.serves(nameOf(7), issued, Hit)
+		if aliases := l.Stats().Aliases; aliases != 20 {
+			t.Errorf("%d aliases came back", aliases)
+		}
+		w.set(nil)
+	})
+}
+
+// Records that can't be read are erased, however many there are, and a line of the log says so once a minute.
+func TestUnreadableRecords(t *testing.T) {
+	runDisk(t, nil, func(t *testing.T, l *lab, m *memory, restart func()) {
+		put := func(from, to int) {
+			for i := from; i < to; i++ {
+				m.Put(disk.Record{Key: nameOf(i), Value: []byte{recordVersion + 1, 1}})
+			}
+		}
+		l.sleep(time.Second)
+		put(0, 500)
+		restart()
+		l.sleep(50 * time.Second)
+		if keys := m.keys(); len(keys) != 0 {
+			t.Errorf("left on disk: %d", len(keys))
+		}
+		l.logged(1, "can't be read")
+		l.sleep(20 * time.Second)
+		put(500, 510)
+		for i := 500; i < 510; i++ {
+			l.refuses(nameOf(i), errDown)
+		}
+		l.logged(2, "can't be read")
+	})
+}
+
+// What two entries share is not changed when one of them comes back from the disk. Run with -race.
+func TestSharedPairIsNotChangedByALoad(t *testing.T) {
+	runDisk(t, nil, func(t *testing.T, l *lab, _ *memory, _ func()) {
+		l.sleep(time.Second)
+		rsa := l.rsa("a.example")
+		l.shelf.set("a.example", func(store.Request) (*store.Bundle, error) {
+			return &store.Bundle{Store: "shelf", Partial: true, Pairs: []store.Pair{rsa.Pair}}, nil
+		})
+		for _, hello := range []*tls.ClientHelloInfo{legacy, modern} {
+			l.gets(hello, rsa, Miss)
+		}
+		if stats := l.Stats(); stats.Entries != 2 || stats.Pairs != 1 {
+			t.Fatalf("%+v", stats)
+		}
+		done := make(chan struct{})
+		var readers sync.WaitGroup
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				for range l.All() {
+				}
+			}
+		})
+		for range 100 {
+			l.crowdOut("a.example")
+			l.loadKey("a.example")
+		}
+		close(done)
+		readers.Wait()
 	})
 }

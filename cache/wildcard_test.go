@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"slices"
 	"testing"
+	"time"
 
 	"hellogate/store"
 	"hellogate/store/certtest"
@@ -61,5 +63,58 @@ func TestChangeUnderAWildcard(t *testing.T) {
 		tell(names(t, "*.x.example"))
 		l.serves("b.x.example", second, Hit)
 		l.asked("*.x.example", 0)
+	})
+}
+
+// A wildcard goes on with the certificate of two that has not expired.
+func TestWildcardOfTheOneThatIsLeft(t *testing.T) {
+	run(t, func(o *Options) { o.Wildcards = true }, func(t *testing.T, l *lab) {
+		names := []string{"a.example", "*.w.example"}
+		short := l.ca.IssueWith(t, certtest.Options{Names: names, NotAfter: time.Now().Add(time.Hour)})
+		long := l.ca.IssueWith(t, certtest.Options{Names: names, RSA: 2048})
+		l.shelf.set("a.example", gives(short, long))
+		l.serves("a.example", short, Miss)
+		l.serves("b.w.example", short, Hit)
+		l.shelf.setAll(failing(errDown))
+		l.sleep(2 * time.Hour)
+		if leaf, _, err := l.get("b.w.example"); err != nil || !bytes.Equal(leaf, long.Leaf.Raw) {
+			t.Fatalf("error %v", err)
+		}
+		l.serves("b.w.example", long, Stale)
+	})
+}
+
+// Aliases and wildcards that had to make room alone come back from the disk, though their certificate stayed.
+func TestAliasThatMadeRoomComesBack(t *testing.T) {
+	runDisk(t, func(o *Options) { o.Wildcards = true }, func(t *testing.T, l *lab, _ *memory, _ func()) {
+		l.sleep(time.Second)
+		issued := l.ca.Issue(t, "a.example", "alias.example", "*.w.example")
+		l.shelf.set("a.example", gives(issued))
+		l.serves("a.example", issued, Miss)
+		l.shelf.setAll(failing(errDown))
+		for key, name := range map[string]string{"alias.example": "alias.example", "*.w.example": "b.w.example"} {
+			l.crowdOut(key)
+			l.serves(name, issued, Hit)
+		}
+		l.asked("b.w.example", 0)
+	})
+}
+
+// Who finds that another client has taken the wildcard from the disk just before is served by it.
+func TestWildcardThatAnotherClientLoads(t *testing.T) {
+	runWatched(t, func(o *Options) { o.Wildcards = true }, func(t *testing.T, l *lab, w *watched) {
+		issued := l.ca.Issue(t, "a.example", "*.w.example")
+		l.shelf.set("a.example", gives(issued))
+		l.serves("a.example", issued, Miss)
+		l.shelf.setAll(failing(errDown))
+		l.crowdOut("a.example")
+		w.set(func(_, key string) {
+			if key == "b.w.example" { // between this client's look into memory and at the wildcard on the disk
+				w.set(nil)
+				l.loadKey("*.w.example")
+			}
+		})
+		l.serves("b.w.example", issued, Hit)
+		l.asked("b.w.example", 0)
 	})
 }
