@@ -45,6 +45,7 @@ type model struct {
 	racing   bool                 // something is done while the store is being asked
 	own      map[string]*owned    // by key
 	pins     map[string]issuedTwo // by name
+	lent     []issuedTwo          // what had aliases when something was pinned in its place: they are served on
 	gone     map[string]int       // when what was known of a name last went
 	orphaned map[string]int       // since when answers about a name count
 	doubted  int                  // since when what was fetched before does not count as fresh
@@ -338,6 +339,11 @@ func (m *model) mayServe(name, key string, leaf []byte, wanted owned, gone int) 
 	if m.handed[key].has(leaf) || wanted.loose && wanted.issued.live(time.Now()).has(leaf) {
 		return
 	}
+	for i := range m.lent {
+		if m.lent[i] = m.lent[i].live(time.Now()); m.lent[i].has(leaf) {
+			return
+		}
+	}
 	for _, other := range modelNames {
 		own := m.held(other)
 		if own == nil || !own.issued.has(leaf) || !own.trusted && m.options.Aliases != AliasesAll || m.options.Aliases == AliasesOff {
@@ -617,6 +623,9 @@ func (m *model) pin(t *rapid.T) {
 	}
 	issued := m.ca.IssueWith(m.bubble, certtest.Options{Names: []string{name}, NotAfter: time.Now().Add(30 * day)})
 	m.mu.Lock()
+	if own := m.held(name); own != nil {
+		m.lent = append(m.lent, own.issued)
+	}
 	m.forget(name)
 	m.pins[name] = issuedTwo{&issued}
 	m.mu.Unlock()
