@@ -66,6 +66,7 @@ type Cache struct {
 	erased  [64]atomic.Uint64 // how often something was taken off the disk, by the hash of its key
 	used    chan *entry       // that are to be asked for again, as they were used while somebody had mu
 	legacy  atomic.Int64      // entries for clients that can't use ECDSA
+	absent  absent            // from the disk; empty: it is not asked about
 	workers sync.WaitGroup
 
 	// mu guards what follows and every write to the index. It is never held while a store is asked, a key is parsed, a
@@ -123,6 +124,9 @@ func New(options Options) *Cache {
 		c.workers.Go(func() { watcher.Watch(c.life, c.changed) })
 	}
 	if options.Disk != nil {
+		if options.Wildcards {
+			c.absent = newAbsent()
+		}
 		c.loadPinned()
 		c.workers.Go(c.warmUp)
 	}
@@ -145,11 +149,13 @@ func (c *Cache) Close() {
 // other is a failure: a *store.Failure in its chain when the store failed, context.DeadlineExceeded when it was the time
 // to wait that ran out, ErrLimited when too many unknown names were asked for.
 func (c *Cache) Get(ctx context.Context, query Query) (Answer, error) {
-	if got := c.cached(query); got.Certificate != nil { // for that name, as an alias or by a wildcard
+	// For that name, as an alias or by a wildcard, unless the disk may have what was fetched for that very name.
+	if got := c.cached(query, c.options.Disk == nil); got.Certificate != nil {
 		return got, nil
 	}
-	if c.load(query) {
-		if got := c.cached(query); got.Certificate != nil {
+	if c.options.Disk != nil {
+		c.load(query)
+		if got := c.cached(query, true); got.Certificate != nil {
 			return got, nil
 		}
 	}
@@ -163,13 +169,13 @@ func (c *Cache) Get(ctx context.Context, query Query) (Answer, error) {
 }
 
 // cached returns what is held for a client, without a certificate if there is none.
-func (c *Cache) cached(query Query) Answer {
+func (c *Cache) cached(query Query, wildcards bool) Answer {
 	now := c.clock.now()
 	hot, hash := c.find(query.Name, now)
 	if hot == nil && c.legacy.Load() > 0 && query.legacy() {
 		hot, hash = c.find(keyOf(query.Name, true), now)
 	}
-	if hot == nil && c.options.Wildcards {
+	if hot == nil && wildcards && c.options.Wildcards {
 		hot, hash = c.findWildcard(query.Name, now)
 	}
 	if hot == nil {

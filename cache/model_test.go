@@ -52,6 +52,7 @@ type model struct {
 	asked    map[string]int       // by key: when the store last was
 	no       map[string]time.Time // by key: when it said so
 	failed   map[string]time.Time // by key
+	late     map[string]lateError // by key: the last failure or no
 	handed   map[string]issuedTwo // by key: what was given for those who waited alone
 	unsure   map[string]bool      // by key: whether an answer was remembered
 	denied   map[string]bool      // names whose refresh was answered no: from three on, the guard may keep names
@@ -59,6 +60,12 @@ type model struct {
 
 // issuedTwo is an ECDSA and an RSA certificate, or one of them.
 type issuedTwo [2]*certtest.Issued
+
+// lateError is an error of the store, and when it came.
+type lateError struct {
+	err error
+	at  time.Time
+}
 
 // offer is what the store has for a name.
 type offer struct {
@@ -171,12 +178,16 @@ func (m *model) Fetch(_ context.Context, request store.Request) (*store.Bundle, 
 func (m *model) settle(name, key string, asked int, answered offer) {
 	now := time.Now()
 	answered.issued = answered.issued.live(now)
+	fails := answered.err != nil || answered.unfit || answered.issued == (issuedTwo{})
+	if fails { // which who waits for it is told, whatever it does to what is known
+		m.late[key] = lateError{answered.err, now}
+	}
 	if asked < m.orphaned[name] {
 		m.handed[key] = answered.issued // and not cached
 		return
 	}
 	m.unsure[key] = m.racing
-	switch fails := answered.err != nil || answered.unfit || answered.issued == (issuedTwo{}); {
+	switch {
 	case errors.Is(answered.err, store.ErrUnknown):
 		m.deny(name, key, now)
 	case fails && m.held(key) == nil:
@@ -218,6 +229,9 @@ func (m *model) deny(name, key string, now time.Time) {
 		return
 	}
 	m.denied[name] = true
+	if own.loose { // the cache may not have it at all
+		m.no[key], m.unsure[key] = now, true
+	}
 	switch again := !own.denied.IsZero() && now.Sub(own.denied) >= m.options.WithdrawAfter; {
 	case !again && !own.announced:
 		if own.denied.IsZero() {
@@ -325,7 +339,9 @@ func (m *model) isNo(key string, within time.Duration) bool {
 // mayRefuse fails unless the store said what the client is told: a failure is never a no.
 func (m *model) mayRefuse(key string, err error) {
 	at, failed := m.failed[key]
+	late := m.late[key]
 	switch {
+	case late.at.Equal(time.Now()) && errors.Is(err, store.ErrUnknown) == errors.Is(late.err, store.ErrUnknown):
 	case errors.Is(err, store.ErrUnknown) && !m.isNo(key, m.options.NegativeTTL):
 		m.t.Fatalf("%s: refused as unknown, which the store did not say: %v", key, err)
 	case !errors.Is(err, store.ErrUnknown) && (!failed || time.Since(at) > lastFailure):
@@ -717,6 +733,7 @@ func runModel(t *testing.T, r *rapid.T) {
 		t: r, bubble: t, ca: certtest.NewCA(t), rogue: certtest.NewCA(t), tells: rapid.Bool().Draw(r, "tells"), news: make(chan store.Change),
 		offers: make(map[string]offer), own: make(map[string]*owned), pins: make(map[string]issuedTwo), gone: make(map[string]int),
 		orphaned: make(map[string]int), asked: make(map[string]int), no: make(map[string]time.Time), failed: make(map[string]time.Time),
+		late:   make(map[string]lateError),
 		handed: make(map[string]issuedTwo), unsure: make(map[string]bool), denied: make(map[string]bool),
 	}
 	for _, name := range modelNames {

@@ -63,8 +63,10 @@ func (c *Cache) pin(name string, got answer) error {
 			next.pairs[i] = c.pairs.take(p)
 		}
 	}
-	c.unknown.drop(name)
-	c.failed.drop(name)
+	for _, key := range []string{name, keyOf(name, true)} {
+		c.unknown.drop(key)
+		c.failed.drop(key)
+	}
 	found = c.putPinned(name, found, next)
 	c.orphan(&flush{names: map[string]bool{name: true}})
 	c.tendPinned(found, got.now)

@@ -303,7 +303,7 @@ func TestBooksBalance(t *testing.T) {
 				answer.Store(int32(rapid.IntRange(0, len(issued)).Draw(t, "answer")))
 				c.Prefetch(context.Background(), name.Draw(t, "name"))
 			},
-			"hit":   func(t *rapid.T) { c.cached(Query{Name: name.Draw(t, "name")}) },
+			"hit":   func(t *rapid.T) { c.cached(Query{Name: name.Draw(t, "name")}, true) },
 			"flush": func(t *rapid.T) { c.Flush(name.Draw(t, "name")) },
 			"fingerprint": func(t *rapid.T) {
 				c.FlushFingerprint(sha256.Sum256(issued[rapid.IntRange(0, 3).Draw(t, "i")].Leaf.Raw))

@@ -37,15 +37,26 @@ const (
 // pinnedTag is what the records of pinned names are found by.
 var pinnedTag = sha256.Sum256([]byte("pinned"))
 
-// load takes what the disk has for a client into memory, and reports whether there was anything.
-func (c *Cache) load(query Query) bool {
-	if c.options.Disk == nil {
-		return false
+// load takes what the disk has for a client into memory: of the name itself, else of the wildcard that covers it.
+func (c *Cache) load(query Query) {
+	if !c.options.Wildcards {
+		c.loadKeys(query)
+		return
 	}
+	if slot, hash := c.absent.slot(c.index.seed, query); slot.Load() != hash {
+		if c.loadKeys(query) {
+			return
+		}
+		slot.Store(hash)
+	}
+	if wildcard, _ := c.findWildcard(query.Name, c.clock.now()); wildcard == nil {
+		c.loadKey(wildcardOf(query.Name))
+	}
+}
+
+// loadKeys takes what the disk has of a name into memory, and reports whether there is anything.
+func (c *Cache) loadKeys(query Query) bool {
 	loaded := c.loadKey(query.Name)
-	if !loaded && c.options.Wildcards {
-		loaded = c.loadKey(wildcardOf(query.Name))
-	}
 	if query.legacy() && c.loadKey(keyOf(query.Name, true)) {
 		loaded = true
 	}
@@ -242,6 +253,7 @@ func (c *Cache) crowded() bool {
 func (c *Cache) persist(kept *entry) {
 	if c.options.Disk != nil {
 		c.options.Disk.Put(c.record(kept))
+		c.absent.forget(c.index.seed, kept.key)
 	}
 }
 

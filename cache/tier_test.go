@@ -23,11 +23,13 @@ type memory struct {
 	mu      sync.Mutex
 	records map[string]disk.Record
 	synced  int
+	gets    int
 }
 
 func (m *memory) Get(key string) (disk.Record, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.gets++
 	record, there := m.records[key]
 	return record, there
 }
@@ -80,6 +82,13 @@ func (m *memory) Keys(after string, most int) []string {
 		}
 	}
 	return keys
+}
+
+// reads is how often something was read.
+func (m *memory) reads() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gets
 }
 
 // keys are those that are on the disk.

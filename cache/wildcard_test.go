@@ -118,3 +118,26 @@ func TestWildcardThatAnotherClientLoads(t *testing.T) {
 		l.asked("b.w.example", 0)
 	})
 }
+
+// With a disk, a wildcard answers only for names that the disk has nothing of their own for, and is looked at but once.
+func TestWildcardGivesWayToWhatIsOnDisk(t *testing.T) {
+	runDisk(t, func(o *Options) { o.Wildcards, o.Size = true, 400<<10 }, func(t *testing.T, l *lab, m *memory, restart func()) {
+		issued := l.ca.Issue(t, "*.x.example")
+		own := l.stock("own.x.example")
+		l.serves("own.x.example", own, Miss)
+		for i := range 500 { // which has it make room
+			l.stock(nameOf(i))
+			l.get(nameOf(i))
+		}
+		l.shelf.set("a.x.example", gives(issued))
+		l.serves("a.x.example", issued, Miss)
+		l.serves("b.x.example", issued, Hit)
+		reads := m.reads()
+		l.serves("b.x.example", issued, Hit)
+		if again := m.reads() - reads; again != 0 {
+			t.Errorf("the disk was read %d times for a name that it does not have", again)
+		}
+		l.serves("own.x.example", own, Hit)
+		l.asked("own.x.example", 1)
+	})
+}
