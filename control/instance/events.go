@@ -2,13 +2,11 @@ package instance
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
 
 	"hellogate/cache"
 	"hellogate/control/events"
 	"hellogate/control/petersslers"
+	"hellogate/store"
 )
 
 // openEvents makes what passes on what happens to names: to those who listen, and to the command.
@@ -45,9 +43,12 @@ func (i *Instance) openPeterSSLers() error {
 	if settings.Address == "" {
 		return nil
 	}
-	password, err := secret(settings.PasswordFile)
-	if err != nil {
-		return i.describe("control.peter_sslers.password_file", err)
+	var password string
+	var err error
+	if settings.PasswordFile != "" {
+		if password, err = store.PasswordFile(settings.PasswordFile)(); err != nil {
+			return i.describe("control.peter_sslers.password_file", err)
+		}
 	}
 	i.peter, err = petersslers.Listen(petersslers.Options{
 		Address:      settings.Address,
@@ -71,20 +72,4 @@ func (i *Instance) servePeterSSLers(ctx context.Context) {
 	if err := i.peter.Serve(ctx); err != nil {
 		i.options.Log.Error().Err(err).Msg("peter_sslers listener failed")
 	}
-}
-
-// secret reads a password from a file; no file is no password.
-func secret(file string) (string, error) {
-	if file == "" {
-		return "", nil
-	}
-	const most = 4 << 10
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	if len(text) > most {
-		return "", fmt.Errorf("%s: larger than %d bytes", file, most)
-	}
-	return strings.TrimRight(string(text), "\r\n"), nil
 }
