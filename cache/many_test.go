@@ -65,7 +65,7 @@ func TestManyRefreshesAreSpread(t *testing.T) {
 			refreshes := l.Stats().Refreshes
 			most, total = max(most, refreshes-total), refreshes
 		}
-		if total < uint64(count) || most > uint64(count)/100 {
+		if total < uint64(count) || most > uint64(count)/50 {
 			t.Fatalf("%d refreshes of %d names in a day, up to %d a minute", total, count, most)
 		}
 	})
