@@ -55,7 +55,7 @@ func (c *Cache) realias(f *flight, owner *entry, got answer) {
 		if p == nil || !got.trusted[i] {
 			continue
 		}
-		for name := range strings.SplitSeq(p.names, " ") {
+		for name := range strings.SplitSeq(p.names(), " ") {
 			if !got.barred[name] && c.free(f, name, got.now) {
 				c.addAlias(f, owner, name, got.trusted)
 			}

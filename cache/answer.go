@@ -76,7 +76,7 @@ func (c *Cache) accept(got *answer, offered store.Pair, name string) error {
 	if err != nil {
 		return err
 	}
-	accepted, err := newPair(checked, name)
+	accepted, err := newPair(checked)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *Cache) accept(got *answer, offered store.Pair, name string) error {
 		return nil
 	}
 	got.pairs[at], got.signers[at] = accepted, c.options.Signer(checked.Signer)
-	got.trusted[at] = accepted.names != name && c.mayAlias(checked.Pair.Chain) == nil
+	got.trusted[at] = !accepted.isFor(name) && c.mayAlias(checked.Pair.Chain) == nil
 	got.remarks = append(got.remarks, accepted.odd.remarks()...)
 	return nil
 }

@@ -102,8 +102,8 @@ func New(options Options) *Cache {
 	options = options.withDefaults()
 	c := &Cache{
 		options: options,
-		index:   newIndex[entry](),
-		hot:     hotTier{index: newIndex[ready](), limit: options.Size / 16, signer: options.Signer, signerBytes: options.SignerBytes},
+		index:   newIndex(func(e *entry) string { return e.key }),
+		hot:     hotTier{index: newIndex(func(r *ready) string { return r.key }), limit: options.Size / 16, signer: options.Signer, signerBytes: options.SignerBytes},
 		wake:    make(chan struct{}, 1),
 		used:    make(chan *entry, 1024),
 		limit:   options.Size - options.Size/16 - 2*(options.Size/32),

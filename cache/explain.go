@@ -90,7 +90,7 @@ func (c *Cache) explainNoAlias(name string) string {
 	wildcard := ""
 	for found := range c.index.all(0) {
 		for p := range found.held.Load().each() {
-			names := strings.Fields(p.names)
+			names := strings.Fields(p.names())
 			if slices.Contains(names, name) {
 				return fmt.Sprintf("no: the certificate of %s names it, but %s", found.name(), c.whyNoAlias(p))
 			}

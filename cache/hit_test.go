@@ -28,7 +28,7 @@ func fillFrom(t testing.TB, c *Cache, ca *certtest.CA, from, names int) {
 	}
 	for i := from; i < from+names; i++ {
 		name := nameOf(i)
-		p, err := newPair(checked, name)
+		p, err := newPair(checked)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func BenchmarkWarm(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		p, err := newPair(checked, "a.example")
+		p, err := newPair(checked)
 		if err != nil {
 			b.Fatal(err)
 		}

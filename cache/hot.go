@@ -31,6 +31,7 @@ type ready struct {
 	second   *tls.Certificate // for clients that can't use the first; nil: there is none, or it is not parsed
 	notAfter int64            // in seconds since 1970, of the one that expires first
 	stale    atomic.Int64     // when the lifetime ends, on the monotonic clock
+	key      string           // the entry's; set while it is in the index
 	entry    *entry
 	held     *held // that it was made of, guarded by hotTier.mu
 	flags    atomic.Uint32
@@ -149,11 +150,12 @@ func (h *hotTier) admit(e *entry, from *held, certificates [2]*tls.Certificate) 
 		}
 	}
 	created := newReady(e, from, certificates)
+	created.key = e.key
 	created.place = int32(len(h.ring))
 	h.ring = append(h.ring, created)
 	h.bytes += readyCost
 	e.ready.Store(created)
-	h.index.insert(e.key, created)
+	h.index.insert(created)
 	for h.bytes > h.limit && len(h.ring) > 1 {
 		h.cool(h.next(created))
 	}
@@ -187,7 +189,7 @@ func (h *hotTier) cool(r *ready) {
 	h.ring[r.place].place = r.place
 	h.ring[last] = nil
 	h.ring = h.ring[:last]
-	h.index.remove(r.entry.key)
+	h.index.remove(r)
 	h.bytes -= readyCost
 	r.entry.ready.Store(nil)
 	if r.spared(usedEntry) {
@@ -240,6 +242,6 @@ func (h *hotTier) size() (count int, bytes int64) {
 }
 
 // readyCost is what is ready takes in bytes without its certificates, with its places in the index and the ring.
-const readyCost = int64(unsafe.Sizeof(ready{})) + int64(unsafe.Sizeof(node[ready]{})) + chainShare + 10
+const readyCost = int64(unsafe.Sizeof(ready{})) + groupShare + 10
 
-func (p *pair) hotCost() int64 { return p.key.hotCost(len(p.bytes) - int(p.leaf)) }
+func (p *pair) hotCost() int64 { return p.key.hotCost(int(p.packed)) }

@@ -15,14 +15,15 @@ const (
 
 // index finds something by name. It is read without a lock; those who write take turns by a lock of their own.
 //
-// A shard is a hash table of chains. A chain's nodes are never changed but in their next, and a removed node keeps its
-// own, so that a reader who stands on it finds the way on. A table that becomes too small is copied, nodes and all: a
-// reader of the old one sees it as it was.
+// A shard is a table of groups, each as large as a line of the processor's cache (64 bytes): a look-up among a million names reads
+// such a line, and what it finds. What does not fit its group goes to the next one that has room. A table that becomes
+// too small is copied: a reader of the old one sees it as it was.
 type index[T any] struct {
 	seed   maphash.Seed
+	nameOf func(*T) string // which never changes
 	shards *[shards]shard[T]
 	count  int
-	hand   struct{ shard, chain int } // see next
+	hand   struct{ shard, slot int } // see next
 }
 
 type shard[T any] struct {
@@ -30,30 +31,55 @@ type shard[T any] struct {
 	count int
 }
 
-type table[T any] struct{ chains []link[T] }
+type table[T any] struct{ groups []group[T] }
 
-type link[T any] struct{ atomic.Pointer[node[T]] }
+const (
+	groupSlots = 7
+	// mostInGroup is how many a group has on average when a table grows. It has half as many then, and a quarter of what
+	// would be half when it shrinks.
+	mostInGroup = 5
+)
 
-type node[T any] struct {
-	name  string
-	value *T
-	next  link[T]
+// group has a byte of tags for each slot, which is 0 where it is free, and in the last byte how many went on to a later
+// group because this one was full.
+type group[T any] struct {
+	tags  atomic.Uint64
+	slots [groupSlots]atomic.Pointer[T]
 }
 
-func newIndex[T any]() index[T] {
-	x := index[T]{seed: maphash.MakeSeed(), shards: new([shards]shard[T])}
+const (
+	passedShift = 8 * groupSlots
+	onePassed   = 1 << passedShift
+	mostPassed  = 0xff // from which it is not counted any more, up or down
+)
+
+func newIndex[T any](nameOf func(*T) string) index[T] {
+	x := index[T]{seed: maphash.MakeSeed(), nameOf: nameOf, shards: new([shards]shard[T])}
 	for i := range x.shards {
-		x.shards[i].table.Store(&table[T]{make([]link[T], 1)})
+		x.shards[i].table.Store(newTable[T](0))
 	}
 	return x
+}
+
+func newTable[T any](count int) *table[T] {
+	return &table[T]{make([]group[T], 1<<bits.Len(uint(count)/(mostInGroup-1)))}
 }
 
 // find returns what is there for a name, or nil, and the name's hash.
 func (x *index[T]) find(name string) (*T, uint64) {
 	hash := maphash.String(x.seed, name)
-	for at := x.shard(hash).table.Load().chain(hash).Load(); at != nil; at = at.next.Load() {
-		if at.name == name {
-			return at.value, hash
+	t := x.shard(hash).table.Load()
+	for i := range t.groups {
+		b := t.group(hash, i)
+		tags := b.tags.Load()
+		for same := equalBytes(tags, tagOf(hash)); same != 0; same &= same - 1 {
+			// A writer may have put another there since.
+			if found := b.slots[firstByte(same)].Load(); found != nil && x.nameOf(found) == name {
+				return found, hash
+			}
+		}
+		if tags < onePassed {
+			break
 		}
 	}
 	return nil, hash
@@ -61,61 +87,115 @@ func (x *index[T]) find(name string) (*T, uint64) {
 
 func (x *index[T]) shard(hash uint64) *shard[T] { return &x.shards[hash>>(64-shardBits)] }
 
-func (t *table[T]) chain(hash uint64) *link[T] { return &t.chains[hash&uint64(len(t.chains)-1)] }
-
-func (l *link[T]) push(name string, value *T) {
-	created := &node[T]{name: name, value: value}
-	created.next.Store(l.Load())
-	l.Store(created)
+// group is the one that a hash belongs in, or the i-th after it.
+func (t *table[T]) group(hash uint64, i int) *group[T] {
+	return &t.groups[(hash+uint64(i))&uint64(len(t.groups)-1)]
 }
+
+// tagOf is a byte of the hash that neither shard nor group is chosen by, and not 0.
+func tagOf(hash uint64) uint8 { return uint8(hash>>48) | 1 }
+
+const (
+	lowBits  = 0x00_01_01_01_01_01_01_01
+	highBits = lowBits << 7
+)
+
+// equalBytes has the high bit of every byte set that equals tag in tags, and perhaps of some above one that does.
+func equalBytes(tags uint64, tag uint8) uint64 {
+	differing := tags ^ lowBits*uint64(tag)
+	return (differing - lowBits) &^ differing & highBits
+}
+
+// firstByte is the place of the lowest byte that has a bit set.
+func firstByte(word uint64) int { return bits.TrailingZeros64(word) / 8 }
 
 // insert adds what has a name that is not there.
-func (x *index[T]) insert(name string, value *T) {
-	hash := maphash.String(x.seed, name)
+func (x *index[T]) insert(added *T) {
+	hash := maphash.String(x.seed, x.nameOf(added))
 	s := x.shard(hash)
-	s.table.Load().chain(hash).push(name, value)
 	x.count++
 	s.count++
-	if s.count > len(s.table.Load().chains) {
+	if s.count > mostInGroup*len(s.table.Load().groups) {
+		x.resize(s)
+	}
+	s.table.Load().put(hash, added)
+}
+
+func (t *table[T]) put(hash uint64, added *T) {
+	for i := range t.groups {
+		b := t.group(hash, i)
+		tags := b.tags.Load()
+		if free := equalBytes(tags, 0); free != 0 {
+			slot := firstByte(free)
+			b.slots[slot].Store(added) // before a reader is led to it
+			b.tags.Store(tags | uint64(tagOf(hash))<<(8*slot))
+			return
+		}
+		if tags>>passedShift < mostPassed {
+			b.tags.Store(tags + onePassed)
+		}
+	}
+}
+
+// remove takes out what is there, if it is.
+func (x *index[T]) remove(removed *T) {
+	hash := maphash.String(x.seed, x.nameOf(removed))
+	s := x.shard(hash)
+	if !s.table.Load().take(hash, removed) {
+		return
+	}
+	x.count--
+	s.count--
+	if s.count < mostInGroup*len(s.table.Load().groups)/8 {
 		x.resize(s)
 	}
 }
 
-// remove takes what has a name out, if it is there.
-func (x *index[T]) remove(name string) {
-	hash := maphash.String(x.seed, name)
-	s := x.shard(hash)
-	from := s.table.Load().chain(hash)
-	for at := from.Load(); at != nil; at = from.Load() {
-		if at.name == name {
-			from.Store(at.next.Load())
-			x.count--
-			s.count--
+func (t *table[T]) take(hash uint64, removed *T) bool {
+	for i := range t.groups {
+		b := t.group(hash, i)
+		for slot := range b.slots {
+			if b.slots[slot].Load() == removed {
+				b.tags.Store(b.tags.Load() &^ (0xff << (8 * slot)))
+				b.slots[slot].Store(nil)
+				t.unpass(hash, i)
+				return true
+			}
+		}
+		if b.tags.Load() < onePassed {
 			break
 		}
-		from = &at.next
 	}
-	if s.count < len(s.table.Load().chains)/8 {
-		x.resize(s)
+	return false
+}
+
+// unpass notes that one less went past the first groups of a hash.
+func (t *table[T]) unpass(hash uint64, groups int) {
+	for i := range groups {
+		b := t.group(hash, i)
+		if tags := b.tags.Load(); tags>>passedShift < mostPassed {
+			b.tags.Store(tags - onePassed)
+		}
 	}
 }
 
 // resize copies a shard's table to one that has room to grow, and to shrink.
 func (x *index[T]) resize(s *shard[T]) {
-	resized := &table[T]{make([]link[T], 1<<bits.Len(uint(s.count)))}
-	for at := range s.table.Load().nodes() {
-		resized.chain(maphash.String(x.seed, at.name)).push(at.name, at.value)
+	resized := newTable[T](s.count)
+	for value := range s.table.Load().all() {
+		resized.put(maphash.String(x.seed, x.nameOf(value)), value)
 	}
 	s.table.Store(resized)
 }
 
-func (t *table[T]) nodes() iter.Seq[*node[T]] {
-	return func(yield func(*node[T]) bool) {
-		for i := range t.chains {
-			for at := t.chains[i].Load(); at != nil; at = at.next.Load() {
-				if !yield(at) {
-					return
-				}
+// slot is the n-th of all slots, nil when it is free or there is none.
+func (t *table[T]) slot(n int) *T { return t.groups[n/groupSlots].slots[n%groupSlots].Load() }
+
+func (t *table[T]) all() iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		for n := range groupSlots * len(t.groups) {
+			if value := t.slot(n); value != nil && !yield(value) {
+				return
 			}
 		}
 	}
@@ -125,8 +205,8 @@ func (t *table[T]) nodes() iter.Seq[*node[T]] {
 func (x *index[T]) all(from int) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		for i := range shards {
-			for at := range x.shards[(from+i)%shards].table.Load().nodes() {
-				if !yield(at.value) {
+			for value := range x.shards[(from+i)%shards].table.Load().all() {
+				if !yield(value) {
 					return
 				}
 			}
@@ -138,17 +218,18 @@ func (x *index[T]) all(from int) iter.Seq[*T] {
 // by. After two rounds it asks without patience, lest hits outrun the hand. nil: there is none.
 func (x *index[T]) next(spared func(value *T, patient bool) bool) *T {
 	for patience := 2 * x.count; patience >= -2*x.count && x.count > 0; {
-		chains := x.shards[x.hand.shard].table.Load().chains
-		if x.hand.chain >= len(chains) {
-			x.hand.shard, x.hand.chain = (x.hand.shard+1)%shards, 0
+		t := x.shards[x.hand.shard].table.Load()
+		if x.hand.slot >= groupSlots*len(t.groups) {
+			x.hand.shard, x.hand.slot = (x.hand.shard+1)%shards, 0
 			continue
 		}
-		at := chains[x.hand.chain].Load()
-		x.hand.chain++
-		for ; at != nil; at = at.next.Load() {
-			if patience--; !spared(at.value, patience >= 0) {
-				return at.value
-			}
+		at := t.slot(x.hand.slot)
+		x.hand.slot++
+		if at == nil {
+			continue
+		}
+		if patience--; !spared(at, patience >= 0) {
+			return at
 		}
 	}
 	return nil

@@ -96,14 +96,14 @@ func (c *Cache) fetchFailed(f *flight, found *entry, got answer) outcome {
 
 // insert gives a key without an entry one.
 func (c *Cache) insert(key string, next *held) *entry {
-	added := &entry{key: key, place: -1}
+	added := newEntry(key)
 	added.held.Store(next)
 	c.count(nil, next)
 	if isLegacy(key) {
 		c.legacy.Add(1)
 	}
 	c.bytes += added.cost(next)
-	c.index.insert(key, added)
+	c.index.insert(added)
 	return added
 }
 
@@ -139,7 +139,7 @@ func (c *Cache) remove(removed *entry) []string {
 	if before == nil {
 		return nil
 	}
-	c.index.remove(removed.key)
+	c.index.remove(removed)
 	if isLegacy(removed.key) {
 		c.legacy.Add(-1)
 	}

@@ -64,7 +64,7 @@ func (c *Cache) info(found *entry) (Info, bool) {
 	troubled := held.troubled()
 	info := Info{
 		Name:        found.name(),
-		Names:       strings.Fields(first.names),
+		Names:       strings.Fields(first.names()),
 		Issuer:      first.issuer.Value(),
 		Fingerprint: hex.EncodeToString(first.fingerprint[:]),
 		KeyType:     first.keyType.Value(),

@@ -32,7 +32,7 @@ func (l *lab) stockMany(from store.Bundle, count int, over time.Duration) {
 		l.t.Fatal(err)
 	}
 	for i := range count {
-		p, err := newPair(checked, nameOf(i))
+		p, err := newPair(checked)
 		if err != nil {
 			l.t.Fatal(err)
 		}

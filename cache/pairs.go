@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -17,9 +18,8 @@ import (
 // pair is a certificate, its chain and its key, held once however many names use it. Nothing of it is parsed: what is
 // needed of the certificate is kept as values, and the parsed key only while it is in the hot tier.
 type pair struct {
-	bytes       []byte // the leaf's DER, then the key as key.go packs it
+	bytes       []byte // the leaf's DER, then the key as key.go packs it, then the certificate's names with spaces between
 	chain       *chain // what is above the leaf; nil: nothing
-	names       string // of the certificate, with spaces between
 	notAfter    int64  // in seconds since 1970
 	lifetime    int64  // of the certificate, in seconds
 	issuer      unique.Handle[string]
@@ -29,6 +29,7 @@ type pair struct {
 	heat        int32            // how much is
 	references  int32            // guarded by Cache.mu
 	leaf        uint16           // length of the leaf in bytes
+	packed      uint16           // that of the key
 	key         packedKey
 	odd         oddity
 	next        *pair // in its pairTable
@@ -70,27 +71,24 @@ type chain struct {
 	references int
 }
 
-// newPair returns the pair of a certificate that was accepted for name.
-func newPair(checked store.Checked, name string) (*pair, error) {
+// newPair returns the pair of a certificate that was accepted.
+func newPair(checked store.Checked) (*pair, error) {
 	key, packed, err := packKey(checked.Signer)
 	if err != nil {
 		return nil, err
 	}
 	leaf := checked.Leaf
 	created := &pair{
-		bytes:       append(append(make([]byte, 0, len(checked.Pair.Chain[0])+len(packed)), checked.Pair.Chain[0]...), packed...),
-		names:       strings.Join(leaf.Names, " "),
+		bytes:       slices.Concat(checked.Pair.Chain[0], packed, []byte(strings.Join(leaf.Names, " "))),
 		notAfter:    leaf.NotAfter.Unix(),
 		lifetime:    int64(leaf.NotAfter.Sub(leaf.NotBefore) / time.Second),
 		issuer:      unique.Make(leaf.Issuer),
 		keyType:     unique.Make(leaf.KeyType),
 		fingerprint: leaf.Fingerprint,
 		leaf:        uint16(len(checked.Pair.Chain[0])),
+		packed:      uint16(len(packed)),
 		key:         key,
 		odd:         oddityOf(leaf),
-	}
-	if created.names == name {
-		created.names = name // one string for both
 	}
 	if above := checked.Pair.Chain[1:]; len(above) > 0 {
 		created.chain = newChain(above)
@@ -125,7 +123,16 @@ func (p *pair) sent() [][]byte {
 	return sent
 }
 
-func (p *pair) parseKey() (crypto.Signer, error) { return p.key.parse(p.bytes[p.leaf:]) }
+func (p *pair) parseKey() (crypto.Signer, error) { return p.key.parse(p.bytes[p.leaf:][:p.packed]) }
+
+// names are those of the certificate, with spaces between.
+func (p *pair) names() string { return string(p.bytes[p.end():]) }
+
+// isFor reports whether name is the only one of the certificate's.
+func (p *pair) isFor(name string) bool { return string(p.bytes[p.end():]) == name }
+
+// end is where leaf and key end.
+func (p *pair) end() int { return int(p.leaf) + int(p.packed) }
 
 func (p *pair) identical(other *pair) bool {
 	return p.fingerprint == other.fingerprint && p.chain.identical(other.chain) && bytes.Equal(p.bytes, other.bytes)
@@ -137,7 +144,7 @@ func (c *chain) identical(other *chain) bool {
 
 // covers reports whether one of the certificate's names is name itself.
 func (p *pair) covers(name string) bool {
-	for own := range strings.SplitSeq(p.names, " ") {
+	for own := range strings.SplitSeq(p.names(), " ") {
 		if own == name {
 			return true
 		}
@@ -153,12 +160,8 @@ const (
 )
 
 // cost is what the pair takes in bytes for itself, unless it is hot.
-func (p *pair) cost(name string) int64 {
-	bytes := allocated(int(pairSize)) + allocated(len(p.bytes)) + mapShare
-	if p.names != name {
-		bytes += allocated(len(p.names))
-	}
-	return bytes
+func (p *pair) cost() int64 {
+	return allocated(int(pairSize)) + allocated(len(p.bytes)) + mapShare
 }
 
 func (c *chain) cost() int64 {
@@ -206,7 +209,7 @@ func (t *pairTable) take(p *pair) *pair {
 	p.references = 1
 	p.next, t.pairs[at] = t.pairs[at], p
 	t.count++
-	t.bytes += p.cost("")
+	t.bytes += p.cost()
 	return p
 }
 
@@ -231,7 +234,7 @@ func (t *pairTable) drop(p *pair) {
 	}
 	t.unlink(p)
 	t.count--
-	t.bytes -= p.cost("")
+	t.bytes -= p.cost()
 	if p.chain != nil {
 		t.dropChain(p.chain)
 	}

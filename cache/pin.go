@@ -106,7 +106,7 @@ func (c *Cache) pinFits(found *entry, next *held) bool {
 // pinnedBytes is what the pairs of something that is pinned take, as if nothing shared them.
 func (h *held) pinnedBytes() (bytes int64) {
 	for p := range h.each() {
-		bytes += p.cost("")
+		bytes += p.cost()
 		if p.chain != nil {
 			bytes += p.chain.cost()
 		}

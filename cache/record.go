@@ -162,13 +162,13 @@ func (w writer) routing(r *Routing, now moment) writer {
 }
 
 func (w writer) pair(p *pair) writer {
-	w = w.text(p.names).text(p.issuer.Value()).text(p.keyType.Value()).text(string(p.fingerprint[:]))
+	w = w.text(p.names()).text(p.issuer.Value()).text(p.keyType.Value()).text(string(p.fingerprint[:]))
 	w = w.number(p.notAfter).number(p.lifetime).number(int64(p.key)).number(int64(p.odd)).number(int64(p.leaf))
 	chain := 0
 	if p.chain != nil {
 		chain = len(p.chain.der)
 	}
-	return w.text(string(p.bytes)).number(int64(chain))
+	return w.text(string(p.bytes[:p.end()])).number(int64(chain))
 }
 
 // reader is what is left of a record that is being read. Past its end, or what makes no sense, it is bad for good.
@@ -255,12 +255,14 @@ func (r *reader) certificate(shared [][]byte) restored {
 }
 
 func (r *reader) pair() (p *pair, chain int) {
-	p = &pair{names: r.text(), issuer: unique.Make(r.text()), keyType: unique.Make(r.text())}
+	names := r.text()
+	p = &pair{issuer: unique.Make(r.text()), keyType: unique.Make(r.text())}
 	r.bad = copy(p.fingerprint[:], r.text()) != len(p.fingerprint) || r.bad
 	p.notAfter, p.lifetime = r.number(), r.number()
 	p.key, p.odd, p.leaf = packedKey(r.below(int64(keyRSA)+1)), oddity(r.below(256)), uint16(r.below(1<<16))
-	p.bytes = []byte(r.text())
+	own := r.text()
+	p.packed, p.bytes = uint16(len(own)-int(p.leaf)), []byte(own+names)
 	chain = int(r.below(store.MaxChain))
-	r.bad = r.bad || int(p.leaf) > len(p.bytes)
+	r.bad = r.bad || int(p.leaf) > len(own) || len(own)-int(p.leaf) >= 1<<16
 	return p, chain
 }

@@ -237,43 +237,6 @@ func TestNameFromAFloodDoesNotWaitWithTheFlood(t *testing.T) {
 	})
 }
 
-func TestIndex(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		x := newIndex[string]()
-		model := map[string]*string{}
-		name := rapid.Custom(func(t *rapid.T) string { return fmt.Sprint("n", rapid.IntRange(0, 200).Draw(t, "n")) })
-		t.Repeat(map[string]func(*rapid.T){
-			"insert": func(t *rapid.T) {
-				if n := name.Draw(t, "name"); model[n] == nil {
-					model[n] = &n
-					x.insert(n, &n)
-				}
-			},
-			"remove": func(t *rapid.T) {
-				n := name.Draw(t, "name")
-				delete(model, n)
-				x.remove(n)
-			},
-			"": func(t *rapid.T) {
-				n := name.Draw(t, "name")
-				if found, _ := x.find(n); found != model[n] {
-					t.Fatalf("%s: %v, want %v", n, found, model[n])
-				}
-				count := 0
-				for value := range x.all(3) {
-					if model[*value] != value {
-						t.Fatalf("%s is left", *value)
-					}
-					count++
-				}
-				if count != len(model) || x.count != len(model) {
-					t.Fatalf("%d of %d, counted %d", count, len(model), x.count)
-				}
-			},
-		})
-	})
-}
-
 // Whatever is fetched, flushed, refused and evicted in whatever order, what is counted is what is there.
 func TestBooksBalance(t *testing.T) {
 	ca := certtest.NewCA(t)
@@ -358,7 +321,7 @@ func audit(t *rapid.T, c *Cache) {
 		if p.references != count || p.heat != heat[p] || (p.hot != nil) != (count > 0 && heat[p] > 0) {
 			t.Fatalf("a pair has %d references and heat %d, counted %d and %d", p.references, p.heat, count, heat[p])
 		}
-		pairBytes += p.cost("")
+		pairBytes += p.cost()
 		chains[p.chain] = true
 	}
 	for chain := range chains {

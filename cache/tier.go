@@ -136,10 +136,10 @@ func (c *Cache) barred(key string, fromDisk bool, pairs ...*pair) map[string]boo
 	}
 	barred := make(map[string]bool)
 	for _, p := range pairs {
-		if p == nil || p.names == key {
+		if p == nil || p.isFor(key) {
 			continue
 		}
-		for name := range strings.SplitSeq(p.names, " ") {
+		for name := range strings.SplitSeq(p.names(), " ") {
 			record, there := c.options.Disk.Get(name)
 			owner := ownerIn(record)
 			if there && owner == "" || fromDisk && owner != key {
@@ -180,15 +180,10 @@ func (c *Cache) restore(key string, from restored, erased uint64) (loaded, again
 		c.erase([]string{key})
 		return false, false
 	}
-	key = strings.Clone(key)
 	for i, p := range next.pairs {
-		if p == nil {
-			continue
+		if p != nil {
+			next.pairs[i] = c.pairs.take(p)
 		}
-		if p.names == key {
-			p.names = key // one string for both, before others see it
-		}
-		next.pairs[i] = c.pairs.take(p)
 	}
 	c.totals.loaded++
 	added := c.insert(key, next)
