@@ -131,7 +131,6 @@ func (d *Dir) fetch(ctx context.Context, request store.Request) (*store.Bundle, 
 func (d *Dir) resolve(ctx context.Context, l *look, request store.Request) (*store.Bundle, error) {
 	name := request.Name
 	bundle, err := l.byFile(request.Validator, name)
-	d.warnStaged(l.root, name)
 	if !errors.Is(err, store.ErrUnknown) {
 		return bundle, err
 	}

@@ -39,6 +39,8 @@ type keeper struct {
 	degraded atomic.Bool // not every change is seen: see degrade
 
 	mu          sync.Mutex // guards what follows; never held while a file is touched
+	absent      error      // why the folder can't be read; nil: it can
+	limited     error      // why not every change is seen; nil: it is, or the system has no way
 	notify      *fsnotify.Watcher
 	watched     watched
 	pending     map[change]due
@@ -54,6 +56,7 @@ type keeper struct {
 	next time.Time // of the scans that are made while it is degraded, or after one that could not be finished
 	// unfinished: the last scan could not be.
 	unfinished bool
+	unread     string // why, when the last scan found what can't be read
 }
 
 // change is one to be told: of the name that files are called by, or of a folder of folders.
@@ -141,7 +144,7 @@ func (k *keeper) restart() {
 		k.info = nil
 		k.stopWatching()
 		k.dir.log.Warn().Str("store", k.dir.name).Err(err).Msg("certificate folder not there")
-		k.blind()
+		k.blind(err)
 		return
 	}
 	k.watchAnew()
@@ -231,6 +234,7 @@ func (k *keeper) refresh(l *look, base string) error {
 	if slices.Contains(k.dir.issuers(l.root), base) {
 		k.watchIssuer(l.root, base)
 	}
+	k.seeStaged(l.root, base)
 	k.publish(names)
 	return nil
 }

@@ -141,7 +141,9 @@ func subject(p string) (base string, container bool) {
 		return inFolder(parts, "pubcert.*pem", "privkey.*pem"), len(parts) == 1
 	case "certificates":
 		return inCertificates(parts), len(parts) == 1 || len(parts) == 2 && cutSuffix(parts[1], ".crt", ".key") == ""
-	case "archive", "staging":
+	case "staging":
+		return inFolder(parts, "pubcert.*pem"), len(parts) == 1
+	case "archive":
 		if len(parts) > 1 {
 			return "", false
 		}

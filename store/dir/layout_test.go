@@ -2,7 +2,6 @@ package dir
 
 import (
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -230,36 +229,6 @@ func TestSANCandidates(t *testing.T) {
 	wants(t, dir, name, short)
 }
 
-func TestStaged(t *testing.T) {
-	ca := certtest.NewCA(t)
-	old, staged := ca.Issue(t, name), ca.Issue(t, name)
-	folder := t.TempDir()
-	pairOf(old, "domains/a.example/pubcert.pem", "domains/a.example/privkey.pem").write(t, folder)
-	at := filepath.Join(folder, "staging/a.example/pubcert.pem")
-	put(t, at, string(staged.Chain))
-	dir, log := openLogged(t, folder)
-	stage := func(when time.Time) {
-		if err := os.Chtimes(at, when, when); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, step := range []struct {
-		when time.Duration
-		want int
-	}{{-time.Hour, 0}, {time.Hour, 1}, {time.Hour, 1}, {2 * time.Hour, 2}} {
-		stage(time.Now().Add(step.when).Truncate(time.Hour))
-		wants(t, dir, name, old)
-		if got := log.count("never activated"); got != step.want {
-			t.Errorf("staged %v from now: warned %d times, want %d", step.when, got, step.want)
-		}
-	}
-	put(t, filepath.Join(folder, "staging/b.example/pubcert.secp256r1.pem"), string(staged.Chain))
-	wants(t, dir, "b.example")
-	if got := log.count(`"name":"b.example"`); got != 1 {
-		t.Errorf("the first certificate of a name: warned %d times", got)
-	}
-}
-
 func FuzzSubject(f *testing.F) {
 	f.Add("a.example.crt")
 	f.Add("certificates/local/wildcard_.example/wildcard_.example.key")
@@ -300,5 +269,6 @@ func mayHold(p, base string) bool {
 			}
 		}
 	}
-	return p == "domains/"+base || strings.HasPrefix(p, "domains/"+base+"/pubcert.") || strings.HasPrefix(p, "domains/"+base+"/privkey.")
+	return p == "domains/"+base || p == "staging/"+base || strings.HasPrefix(p, "staging/"+base+"/pubcert.") ||
+		strings.HasPrefix(p, "domains/"+base+"/pubcert.") || strings.HasPrefix(p, "domains/"+base+"/privkey.")
 }

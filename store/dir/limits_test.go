@@ -68,6 +68,9 @@ func TestDegraded(t *testing.T) {
 			test.degrade(dir)
 			changes := watch(t, dir)
 			wants(t, dir, "folder.example", before)
+			if problem := dir.WatchProblem(); !errors.Is(problem, syscall.EMFILE) && !errors.Is(problem, syscall.ENOSPC) {
+				t.Errorf("problem: %v", problem)
+			}
 			wants(t, dir, name)
 			pairOf(after, "folder.example/fullchain.pem", "folder.example/privkey.pem").write(t, folder)
 			toldAnd(t, changes, dir, "folder.example", after)

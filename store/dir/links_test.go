@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/fsnotify/fsnotify"
+
 	"hellogate/store/certtest"
 )
 
@@ -99,5 +101,42 @@ func TestManyLinks(t *testing.T) {
 		put(t, filepath.Join(folder, "..data_tmp"), "-> "+step.target)
 		rename(t, filepath.Join(folder, "..data_tmp"), filepath.Join(folder, "..data"))
 		toldAnd(t, changes, dir, "x7.example", step.issued)
+	}
+}
+
+// TestUnread opens folders in which certificates can't be read: certbot's live/, whose links lead out of it into archive/,
+// and others.
+func TestUnread(t *testing.T) {
+	ca := certtest.NewCA(t)
+	issued := ca.Issue(t, name, "www.a.example")
+	letsencrypt := t.TempDir()
+	archived := pairOf(issued, "archive/a.example/fullchain1.pem", "archive/a.example/privkey1.pem")
+	archived["live/README"] = "This directory contains your keys and certificates."
+	archived["live/a.example/fullchain.pem"] = "-> ../../archive/a.example/fullchain1.pem"
+	archived["live/a.example/privkey.pem"] = "-> ../../archive/a.example/privkey1.pem"
+	archived.write(t, letsencrypt)
+	for _, test := range []struct {
+		name, folder string
+		files        files
+		want         string // in the warning; empty: there is none
+	}{
+		{"certbot", letsencrypt, nil, ""},
+		{"live", filepath.Join(letsencrypt, "live"), nil, `"unread":1,"error":"openat a.example/fullchain.pem: path escapes`},
+		{"an empty certificate", t.TempDir(), pairOf(certtest.Issued{}, "b.example.crt", "b.example.key"), `"error":"b.example.crt: empty"`},
+		{"no key", t.TempDir(), files{"ca.crt": string(ca.PEM())}, ""},
+		{"other files", t.TempDir(), files{"README.pem": "text", "dhparam.pem": "text", "x/y/z": ""}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.files.write(t, test.folder)
+			dir, log := openLogged(t, test.folder)
+			changes := watch(t, dir)
+			dir.kept().trouble(fsnotify.ErrEventOverflow) // another scan
+			toldAll(t, changes)
+			becomes(t, dir, "c.example")
+			got := log.count("can't be read")
+			if want := min(len(test.want), 1); got != want || log.count(test.want) < want {
+				t.Errorf("warned %d times, want %d with %s", got, want, test.want)
+			}
+		})
 	}
 }

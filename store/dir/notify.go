@@ -195,6 +195,9 @@ func (k *keeper) degrade(err error) {
 	if k.degraded.Swap(true) {
 		return
 	}
+	k.mu.Lock()
+	k.limited = err
+	k.mu.Unlock()
 	k.dir.log.Warn().Str("store", k.dir.name).Err(err).
 		Str("note", "see fs.inotify.max_user_watches and fs.inotify.max_user_instances; changes are looked for in turn instead, which is slower").
 		Msg("certificate folder can't be watched")

@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,6 +22,17 @@ type scan struct {
 	again  bool // there was one before, and what is different now is to be told
 	paused bool // no file can be opened for the time being
 	todo   []place
+	unread int   // certificates and folders that can't be read
+	why    error // the first of them can't
+}
+
+// note takes note of what can't be read. What is not there, or only half of it, is no trouble.
+func (s *scan) note(err error) {
+	if err == nil || missing(err) || exhausted(err) {
+		return
+	}
+	s.unread++
+	s.why = cmp.Or(s.why, err)
 }
 
 // startScan begins a round. wait: what is not in the index is not known before its end.
@@ -81,6 +93,9 @@ func (k *keeper) read(l *look, at place) error {
 	k.looks.Add(1)
 	k.follow(l.root, at.base, l.files(at), false)
 	before, after, err := k.index.renew(l, at)
+	if at.layout != caddy { // whose places are for the most part no certificates'
+		k.scan.note(err)
+	}
 	if k.scan.again && !slices.Equal(before, after) {
 		k.publish(slices.Concat(before, after))
 	}
@@ -99,7 +114,23 @@ func (k *keeper) finish() {
 		k.publish(gone)
 	}
 	k.next = time.Now().Add(max(time.Second, 50*time.Since(k.scan.begun)))
+	k.warnUnread()
 	k.endScan()
+}
+
+// warnUnread warns of certificates that can't be read, because the names that only they have are taken for unknown. It says
+// nothing twice in a row.
+func (k *keeper) warnUnread() {
+	why := ""
+	if k.scan.why != nil {
+		why = k.scan.why.Error()
+	}
+	if why != "" && why != k.unread {
+		k.dir.log.Warn().Str("store", k.dir.name).Int("unread", k.scan.unread).Err(k.scan.why).
+			Str("note", "the user may have to be another one, or the folder the one above: links out of it are not followed").
+			Msg("certificates that can't be read")
+	}
+	k.unread = why
 }
 
 // list finds the places where there may be certificates.
@@ -108,6 +139,7 @@ func (k *keeper) list() error {
 	err = errors.Join(err, k.listIn("live", func(entry fs.DirEntry) { k.addFolder(certbot, entry) }))
 	err = errors.Join(err, k.listIn("domains", func(entry fs.DirEntry) { k.addFolder(modMD, entry) }))
 	err = errors.Join(err, k.listIn("certificates", func(entry fs.DirEntry) { k.add(lego, cutSuffix(entry.Name(), ".crt")) }))
+	err = errors.Join(err, k.listIn("staging", func(entry fs.DirEntry) { k.seeStaged(k.scan.root, entry.Name()) }))
 	for _, issuer := range k.dir.issuers(k.scan.root) {
 		err = errors.Join(err, k.listIn(issuer, func(entry fs.DirEntry) { k.addFolder(caddy, entry) }))
 	}
@@ -139,7 +171,9 @@ func (k *keeper) add(layout int, base string) {
 // listIn goes through the entries of a container, which is watched from before that.
 func (k *keeper) listIn(container string, each func(fs.DirEntry)) error {
 	k.watchFolder(k.scan.root, container)
-	return forEach(k.scan.root, container, each)
+	err := forEach(k.scan.root, container, each)
+	k.scan.note(err)
+	return err
 }
 
 // watchFolder watches a folder itself, wherever links lead.

@@ -9,13 +9,20 @@ import (
 // maxStaged bounds the certificates of which is remembered that they were warned of.
 const maxStaged = 10_000
 
-// warnStaged warns, once, when mod_md obtained a certificate for name and nobody has restarted httpd since, which is
-// what puts it into place.
-func (d *Dir) warnStaged(root *os.Root, name string) {
-	staged := newest(root, "staging/"+name)
-	if staged.IsZero() || !staged.After(newest(root, "domains/"+name)) {
+// seeStaged watches what mod_md obtains for base, which while the old certificate is served nobody asks for.
+func (k *keeper) seeStaged(root *os.Root, base string) {
+	k.follow(root, base, []string{"staging/" + base + "/pubcert.pem"}, false)
+	k.dir.warnStaged(root, base)
+}
+
+// warnStaged warns, once, when mod_md obtained a certificate that it calls base and nobody has restarted httpd since,
+// which is what puts it into place.
+func (d *Dir) warnStaged(root *os.Root, base string) {
+	staged := newest(root, "staging/"+base)
+	if staged.IsZero() || !staged.After(newest(root, "domains/"+base)) {
 		return
 	}
+	name := unspell(base)
 	version := staged.String()
 	d.mu.Lock()
 	known := d.staged[name] == version

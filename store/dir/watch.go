@@ -2,6 +2,7 @@ package dir
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"hellogate/sni"
@@ -35,6 +36,24 @@ func (d *Dir) Watch(ctx context.Context, changed func(store.Change)) {
 			}
 		}
 	}
+}
+
+// WatchProblem says why changes can't be seen, or are looked for in turn, which is slower, where the system has a better way;
+// nil: all is well, or Watch was not called yet.
+func (d *Dir) WatchProblem() error {
+	keeper := d.kept()
+	if keeper == nil {
+		return nil
+	}
+	keeper.mu.Lock()
+	defer keeper.mu.Unlock()
+	switch {
+	case keeper.absent != nil:
+		return keeper.absent
+	case keeper.limited != nil:
+		return fmt.Errorf("looked for in turn, as they can't be watched: %w", keeper.limited)
+	}
+	return nil
 }
 
 // subscriber holds what was not told yet.
@@ -138,15 +157,17 @@ func (k *keeper) tell(change store.Change) {
 func (k *keeper) see() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.absent = nil
 	if !closed(k.seeing) {
 		close(k.seeing)
 	}
 }
 
-// blind says that they are not for the time being.
-func (k *keeper) blind() {
+// blind says that they are not for the time being, and why.
+func (k *keeper) blind(why error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.absent = why
 	if closed(k.seeing) {
 		k.seeing = make(chan struct{})
 	}

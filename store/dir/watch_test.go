@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -285,4 +286,37 @@ func TestWatchEnds(t *testing.T) {
 	dir.Close()
 	<-ended
 	dir.Watch(t.Context(), func(store.Change) { t.Error("told after Close") })
+}
+
+// TestWatchProblem: a folder that is away is one, until it is back.
+func TestWatchProblem(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "certs")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir := open(t, folder)
+	if problem := dir.WatchProblem(); problem != nil {
+		t.Errorf("before it is watched: %v", problem)
+	}
+	changes := watch(t, dir)
+	for range 2 {
+		becomesTrue(t, func() bool { return dir.WatchProblem() == nil })
+		if err := os.Rename(folder, folder+".away"); err != nil {
+			t.Fatal(err)
+		}
+		becomesTrue(t, func() bool { return errors.Is(dir.WatchProblem(), fs.ErrNotExist) })
+		if err := os.Rename(folder+".away", folder); err != nil {
+			t.Fatal(err)
+		}
+		toldAll(t, changes)
+	}
+}
+
+func becomesTrue(t *testing.T, is func() bool) {
+	t.Helper()
+	for late := time.Now().Add(2 * patience); !is(); time.Sleep(beat) {
+		if time.Now().After(late) {
+			t.Fatal("it does not become so")
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -26,6 +27,8 @@ type layout interface {
 	// changed says whose bundle a key is that was written: the name's or the wildcard's it is for, or the id it holds
 	// something of. It is neither for a key that no name can have.
 	changed(key string) (whose sni.Pattern, isID bool)
+	// settle is how long after a first key was written others are waited for that belong to it.
+	settle() time.Duration
 }
 
 func newLayout(options Options) (layout, error) {
@@ -161,6 +164,8 @@ func (prime2) changed(key string) (sni.Pattern, bool) {
 	return exact(name), false
 }
 
+func (prime2) settle() time.Duration { return 0 }
+
 // exact is pattern, for layouts that have no wildcards.
 func exact(name string) sni.Pattern {
 	if strings.HasPrefix(name, "*") || strings.HasPrefix(name, ".") {
@@ -203,6 +208,8 @@ func (j jsonLayout) changed(key string) (sni.Pattern, bool) {
 	}
 	return pattern(name), false
 }
+
+func (jsonLayout) settle() time.Duration { return 0 }
 
 func (j jsonLayout) fetch(ctx context.Context, servers *servers, name string) (*content, error) {
 	commands := []question{get(j.prefix + name)}

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -80,6 +81,7 @@ type Redis struct {
 	timeout time.Duration
 	free    chan struct{} // holds an element for each fetch under way
 	log     zerolog.Logger
+	unseen  atomic.Pointer[error] // why changes can't be seen; nil: they can, or nobody has looked yet
 }
 
 var (

@@ -38,6 +38,7 @@ func (r *Redis) Watch(ctx context.Context, changed func(store.Change)) {
 		if ctx.Err() != nil {
 			return
 		}
+		r.unseen.Store(&err)
 		if session.told || err.Error() != said {
 			said = err.Error()
 			r.log.Warn().Str("store", r.name).Err(err).Msg("changes in the store can't be seen")
@@ -52,6 +53,14 @@ func (r *Redis) Watch(ctx context.Context, changed func(store.Change)) {
 		}
 		pause = min(2*pause, mostPause)
 	}
+}
+
+// WatchProblem says why changes can't be seen; nil: they can, or Watch was not called yet.
+func (r *Redis) WatchProblem() error {
+	if problem := r.unseen.Load(); problem != nil {
+		return *problem
+	}
+	return nil
 }
 
 // session is the time in which changes can be seen: from when the last of the masters is connected until the first of them
@@ -94,6 +103,7 @@ func (s *session) run(ctx context.Context) error {
 		work.Go(func() { ended <- servers.stay(ctx, routes.masters) })
 	}
 	s.told = true
+	s.redis.unseen.Store(nil)
 	s.redis.log.Info().Str("store", s.redis.name).Msg("changes in the store are seen")
 	s.tellAll()
 	err = s.follow(ctx, ended)
@@ -122,6 +132,7 @@ func (s *session) connect(ctx context.Context, masters []string, ended chan<- er
 
 // follow tells what changes until the session ends.
 func (s *session) follow(ctx context.Context, ended <-chan error) error {
+	var settled <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,6 +142,11 @@ func (s *session) follow(ctx context.Context, ended <-chan error) error {
 		case <-s.all:
 			s.tellAll()
 		case <-s.pending.signal:
+			if settled == nil {
+				settled = time.After(s.redis.layout.settle())
+			}
+		case <-settled:
+			settled = nil
 			keys, all := s.pending.take()
 			if all {
 				s.tellAll()

@@ -248,8 +248,14 @@ func TestWatchAcrossRestart(t *testing.T) {
 	if rest := w.rest(); len(rest) > 0 {
 		t.Errorf("told %v before it was connected", rest)
 	}
+	if problem := r.WatchProblem(); problem == nil || !strings.Contains(problem.Error(), "refused") {
+		t.Errorf("while it is away: %v", problem)
+	}
 	s.restart(t)
 	w.next(t, "all once it is there", isAll)
+	if problem := r.WatchProblem(); problem != nil {
+		t.Errorf("once it is there: %v", problem)
+	}
 	for range 2 {
 		s.kill(t)
 		w.then(t, "lost", isLost)
