@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -46,12 +47,12 @@ func (w *watched) saw(what, key string) (blind bool) {
 	return blind
 }
 
-func (w *watched) Get(key string) (disk.Record, bool) {
-	record, there := w.memory.Get(key)
+func (w *watched) Get(ctx context.Context, key string) (disk.Record, bool, error) {
+	record, there, err := w.memory.Get(ctx, key)
 	if w.saw("get", key) {
-		return disk.Record{}, false
+		return disk.Record{}, false, nil
 	}
-	return record, there
+	return record, there, err
 }
 
 func (w *watched) Put(record disk.Record) {
@@ -59,11 +60,11 @@ func (w *watched) Put(record disk.Record) {
 	w.memory.Put(record)
 }
 
-func (w *watched) Delete(keys ...string) {
+func (w *watched) Delete(keys ...string) (all bool) {
 	for _, key := range keys {
 		w.saw("delete", key)
 	}
-	w.memory.Delete(keys...)
+	return w.memory.Delete(keys...)
 }
 
 // runWatched tests with a disk that is looked in on, when what it has has been taken into memory.
@@ -282,12 +283,13 @@ type overflowing struct {
 	erased int
 }
 
-func (o *overflowing) Delete(keys ...string) {
-	if o.erased += len(keys); o.erased >= 10_000 {
+func (o *overflowing) Delete(keys ...string) (all bool) {
+	if o.erased += len(keys); o.erased >= 5_000 {
 		o.DeleteAll()
-		o.erased = 0
+		o.erased, all = 0, true
 	}
 	o.memory.Delete(keys...)
+	return all
 }
 
 // What is pinned stays on the disk however much is flushed.

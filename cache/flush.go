@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"hellogate/sni"
@@ -29,8 +31,9 @@ func (f *flight) flushed(name string) bool {
 // Flush removes what is known of names, in memory and on disk: their certificates and those of their aliases, a remembered
 // no, failure or permission. It returns the names that something was removed of, sorted, and those that stay because they
 // were pinned. What the store is being asked for them is not cached. Names that fetched one of the certificates for
-// themselves are asked for again in the background.
-func (c *Cache) Flush(names ...string) (flushed, pinned []string) {
+// themselves are asked for again in the background. The error says what may be on the disk still, because that could not be
+// looked at or be written: what was found is flushed all the same.
+func (c *Cache) Flush(names ...string) (flushed, pinned []string, err error) {
 	wanted := &flush{names: make(map[string]bool, len(names))}
 	for _, name := range names {
 		wanted.names[name] = true
@@ -39,7 +42,7 @@ func (c *Cache) Flush(names ...string) (flushed, pinned []string) {
 }
 
 // FlushPattern is Flush for all names that match a pattern.
-func (c *Cache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
+func (c *Cache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string, err error) {
 	wanted := &flush{names: make(map[string]bool), pattern: pattern}
 	return c.flushNow(wanted, func() []*entry {
 		return c.entriesWhere(func(e *entry) bool { return pattern.Match(e.name()) })
@@ -47,7 +50,7 @@ func (c *Cache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
 }
 
 // FlushFingerprint removes a certificate, by the SHA-256 of it, under all its names.
-func (c *Cache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string) {
+func (c *Cache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string, err error) {
 	wanted := &flush{names: make(map[string]bool), fingerprint: &fingerprint}
 	return c.flushNow(wanted, func() []*entry {
 		return c.entriesWhere(func(e *entry) bool { return e.held.Load().has(fingerprint) })
@@ -55,14 +58,15 @@ func (c *Cache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string
 }
 
 // FlushAll removes everything.
-func (c *Cache) FlushAll() (flushed, pinned []string) {
+func (c *Cache) FlushAll() (flushed, pinned []string, err error) {
 	wanted := &flush{names: make(map[string]bool), all: true}
 	return c.flushNow(wanted, func() []*entry { return c.entriesWhere(func(*entry) bool { return true }) })
 }
 
 // flushNow removes what is wanted, and returns when that is so on the disk too: a leaked key must not come back.
-func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinned []string) {
-	c.loadFlushed(wanted)
+func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinned []string, err error) {
+	what := wanted.String()
+	unread := c.loadFlushed(wanted)
 	forgotten := c.forgetPermission(wanted)
 	removed, certificates := make(map[string]bool), make(map[[32]byte]bool)
 	c.beginFlush(wanted, removed)
@@ -80,16 +84,42 @@ func (c *Cache) flushNow(wanted *flush, entries func() []*entry) (flushed, pinne
 		}
 		c.note(wanted, removed, c.drop(e))
 	})
-	c.flushDisk(wanted, removed)
-	c.finishFlush(wanted, len(removed))
+	if err := c.flushDisk(wanted, removed); unread == nil {
+		unread = err
+	}
+	c.finishFlush(wanted, removed)
 	c.askSharers(certificates)
 	flushed = slices.Compact(slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(removed)), forgotten...))))
 	c.tellFlushed(flushed)
-	if err := c.syncDisk(); err != nil {
-		c.options.Log.Error().AnErr("reason", err).Msg("cache: flushed, but a restart may bring it back: flush again before one")
-	}
 	slices.Sort(pinned)
-	return flushed, slices.Compact(pinned)
+	return flushed, slices.Compact(pinned), c.flushError(wanted, what, unread)
+}
+
+// flushError waits until what was flushed is off the disk, and says what a flush could not do.
+func (c *Cache) flushError(wanted *flush, what string, unread error) error {
+	unwritten := c.syncDisk()
+	switch {
+	case unread != nil && !wanted.all: // of which nothing is left, read or not
+		return fmt.Errorf("flush %s: what was found is gone, but the disk tier could not be looked through, flush again: %w", what, unread)
+	case unwritten != nil:
+		return fmt.Errorf("flush %s: done, but a restart may bring it back, flush again before one: %w", what, unwritten)
+	}
+	return nil
+}
+
+// String is what a flush takes, for people.
+func (f *flush) String() string {
+	switch {
+	case f.all:
+		return "all names"
+	case f.fingerprint != nil:
+		return fmt.Sprintf("the certificate %x", *f.fingerprint)
+	case f.pattern != (sni.Pattern{}):
+		return "all names that match " + f.pattern.String()
+	case len(f.names) == 1:
+		return strings.Join(slices.Collect(maps.Keys(f.names)), "")
+	}
+	return fmt.Sprintf("%d names", len(f.names))
 }
 
 // beginFlush has nothing cached that was asked for before, and drops what is remembered besides certificates.
@@ -115,9 +145,10 @@ func (c *Cache) note(wanted *flush, removed map[string]bool, keys []string) {
 }
 
 // flushDisk takes what the disk has. It is looked at after memory was gone through: what made room since the flush began is
-// there alone, and what was taken from there meanwhile goes again.
-func (c *Cache) flushDisk(wanted *flush, removed map[string]bool) {
-	for keys := range slices.Chunk(c.onDisk(wanted), batch) {
+// there alone, and what was taken from there meanwhile goes again. The error says that there may be more.
+func (c *Cache) flushDisk(wanted *flush, removed map[string]bool) error {
+	found, err := c.onDisk(wanted)
+	for keys := range slices.Chunk(found, batch) {
 		c.mu.Lock()
 		for _, key := range keys {
 			found, _ := c.index.find(key)
@@ -130,13 +161,14 @@ func (c *Cache) flushDisk(wanted *flush, removed map[string]bool) {
 		}
 		c.unlock()
 	}
+	return err
 }
 
 // finishFlush has no alias or sharer of what went cached that was asked for before.
-func (c *Cache) finishFlush(wanted *flush, count int) {
+func (c *Cache) finishFlush(wanted *flush, removed map[string]bool) {
 	c.mu.Lock()
 	defer c.unlock()
-	c.eraseFlushed(wanted, count)
+	c.eraseFlushed(wanted, removed)
 	c.orphan(wanted)
 }
 
@@ -149,31 +181,17 @@ func (c *Cache) tellFlushed(names []string) {
 	c.tell(Event{Event: EventFlushed, Names: names})
 }
 
-// eraseFlushed takes off the disk what was put there since it was looked at, or could not be seen, and has it keep what was
-// pinned: when very much is erased at once, it erases all.
-func (c *Cache) eraseFlushed(wanted *flush, count int) {
-	const many = 10_000
+// eraseFlushed takes off the disk what was put there since it was looked at, or could not be seen.
+func (c *Cache) eraseFlushed(wanted *flush, removed map[string]bool) {
 	switch {
 	case c.options.Disk == nil:
-		return
 	case wanted.all:
-		c.options.Disk.DeleteAll()
-		for i := range c.erased {
-			c.erased[i].Add(1)
-		}
+		c.note(wanted, removed, c.eraseAll())
 	case wanted.fingerprint == nil && wanted.pattern == (sni.Pattern{}):
 		for name := range wanted.names {
 			if !c.isPinned(name) {
 				c.erase([]string{name, keyOf(name, true)})
 			}
-		}
-		return
-	case count < many:
-		return
-	}
-	for e := range c.index.all(0) {
-		if e.held.Load().pinned() {
-			c.persist(e)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"hellogate/sni"
 	"hellogate/store"
 	"hellogate/store/certtest"
 )
@@ -197,6 +198,35 @@ func (l *lab) get(name string) (leaf []byte, source Source, err error) {
 		return nil, got.Source, err
 	}
 	return got.Certificate.Certificate[0], got.Source, nil
+}
+
+// Flush, FlushPattern, FlushFingerprint and FlushAll are those of the cache, and fail the test if they fail.
+func (l *lab) Flush(names ...string) (flushed, pinned []string) {
+	l.t.Helper()
+	return l.flushed(l.Cache.Flush(names...))
+}
+
+func (l *lab) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
+	l.t.Helper()
+	return l.flushed(l.Cache.FlushPattern(pattern))
+}
+
+func (l *lab) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string) {
+	l.t.Helper()
+	return l.flushed(l.Cache.FlushFingerprint(fingerprint))
+}
+
+func (l *lab) FlushAll() (flushed, pinned []string) {
+	l.t.Helper()
+	return l.flushed(l.Cache.FlushAll())
+}
+
+func (l *lab) flushed(flushed, pinned []string, err error) ([]string, []string) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Error(err)
+	}
+	return flushed, pinned
 }
 
 // serves fails the test unless a certificate is served for name, from source.

@@ -130,8 +130,11 @@ func (c *Cache) sayGuard() {
 
 func (c *Cache) sayExpiring(key string, h *held, left time.Duration, reason string) {
 	c.tell(eventOf(EventExpiring, key, h, reason))
-	c.say(c.options.Log.Warn().Str("name", hostOf(key)).Str("store", h.store.Value()).Str("expires_in", roughly(left)).
-		Str("reason", reason), "cache: certificate about to expire, no newer one is known")
+	line := c.options.Log.Warn().Str("name", hostOf(key)).Str("store", h.store.Value()).Str("expires_in", roughly(left))
+	if reason != "" { // there is none for what is pinned, nor for what the store goes on giving
+		line = line.Str("reason", reason)
+	}
+	c.say(line, "cache: certificate about to expire, no newer one is known")
 }
 
 func (c *Cache) sayPinned(name string, h *held) {

@@ -74,11 +74,11 @@ func TestManyRefreshesAreSpread(t *testing.T) {
 // shelved is a disk that nothing is taken from ahead.
 type shelved struct{ *memory }
 
-func (s shelved) Keys(after string, most int) []string {
+func (s shelved) Keys(ctx context.Context, after string, most int) ([]string, error) {
 	if most == warmBatch {
-		return nil
+		return nil, nil
 	}
-	return s.memory.Keys(after, most)
+	return s.memory.Keys(ctx, after, most)
 }
 
 // After a restart all names of many customers are asked for at once. With a disk tier the store is asked for none; the

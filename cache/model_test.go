@@ -524,15 +524,19 @@ func (m *model) flush(t *rapid.T) {
 	}
 	m.mu.Unlock()
 	var pinned []string
+	var err error
 	switch kind {
 	case "name":
-		_, pinned = m.Flush(name)
+		_, pinned, err = m.Flush(name)
 	case "pattern":
-		_, pinned = m.FlushPattern(pattern)
+		_, pinned, err = m.FlushPattern(pattern)
 	case "fingerprint":
-		_, pinned = m.FlushFingerprint(fingerprint)
+		_, pinned, err = m.FlushFingerprint(fingerprint)
 	case "all":
-		_, pinned = m.FlushAll()
+		_, pinned, err = m.FlushAll()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	pinned = slices.DeleteFunc(pinned, func(name string) bool { // one that expired just now may be listed
 		return m.pinned(name) == nil && m.pins[name] != issuedTwo{}
@@ -780,7 +784,9 @@ func runModel(t *testing.T, r *rapid.T) {
 			audit(t, m.Cache)
 		},
 	})
-	m.FlushAll()
+	if _, _, err := m.FlushAll(); err != nil {
+		r.Fatal(err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if left := m.Stats(); left.Entries != left.Pinned || left.Negative+left.Failing > 0 || left.Withdrawn > 0 {

@@ -28,7 +28,7 @@ type Options struct {
 	NegativeTTL time.Duration
 	// WithdrawAfter is how long a store must go on denying a name that is cached before it is dropped (10m).
 	WithdrawAfter time.Duration
-	// LookupTimeout bounds a Get, however many it has to queue behind (5s).
+	// LookupTimeout bounds a Get, however many it has to queue behind (5s); the disk is waited for up to a tenth of it before.
 	LookupTimeout time.Duration
 	// Fetches is how many requests to the store may be under way at once (64).
 	Fetches int

@@ -61,6 +61,9 @@ func (c *Cache) explainDenied(name string) (step Step, is bool) {
 	return Step{"permission", "no, as remembered"}, known && !permitted
 }
 
+// WouldBeAsked is the result of a step of Explain that leads out of the process: to the permission endpoint, to the stores.
+const WouldBeAsked = "would be asked"
+
 // explainPermission says what stands between a name that is not denied and the stores.
 func (c *Cache) explainPermission(name string) []Step {
 	if c.options.Permission == nil {
@@ -69,5 +72,5 @@ func (c *Cache) explainPermission(name string) []Step {
 	if permitted, _ := c.options.Permission.Recall(name); permitted {
 		return []Step{{"permission", "yes, as remembered"}}
 	}
-	return []Step{{"permission", "would be asked"}}
+	return []Step{{"permission", WouldBeAsked}}
 }

@@ -181,3 +181,18 @@ func TestPinIsReplacedAtTheBound(t *testing.T) {
 		}
 	})
 }
+
+// Nothing went wrong with what is pinned and about to expire: no reason is given.
+func TestExpiringPinHasNoReason(t *testing.T) {
+	run(t, nil, func(t *testing.T, l *lab) {
+		issued := l.ca.IssueWith(t, certtest.Options{Names: []string{"a.example"}, NotAfter: time.Now().Add(10 * day)})
+		if err := l.Pin("a.example", []store.Pair{issued.Pair}); err != nil {
+			t.Fatal(err)
+		}
+		l.sleep(10*day - time.Hour)
+		if l.log.lines("about to expire") == 0 {
+			t.Fatalf("not said: %s", l.log)
+		}
+		l.logged(0, "about to expire", `"reason"`)
+	})
+}

@@ -71,7 +71,7 @@ func (c *Cache) record(kept *entry) disk.Record {
 		}
 	}
 	if held.pinned() {
-		record.Tags = append(record.Tags, pinnedTag)
+		record.Tags, record.Keep = append(record.Tags, pinnedTag), true
 	}
 	record.Value = into
 	return record

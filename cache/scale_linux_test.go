@@ -216,7 +216,7 @@ func fillDisk(b *testing.B, folder string) {
 		b.Fatal(err)
 	}
 	defer tier.Close()
-	if _, there := tier.Get(nameOf(million - 1)); there {
+	if _, there, _ := tier.Get(b.Context(), nameOf(million-1)); there {
 		return
 	}
 	ca := certtest.NewCA(b)

@@ -54,7 +54,7 @@ func TestSizeBoundUnderDeduplication(t *testing.T) {
 	if got := c.Stats(); got.Entries != names || got.Pairs != 1 || got.Bytes != stats.Bytes {
 		t.Fatalf("stats %+v, before %+v", got, stats)
 	}
-	if flushed, _ := c.FlushAll(); len(flushed) != names {
+	if flushed, _, _ := c.FlushAll(); len(flushed) != names {
 		t.Fatalf("%d flushed", len(flushed))
 	}
 	if got := c.Stats(); got.Bytes != 0 || got.Pairs != 0 || got.Entries != 0 {

@@ -13,15 +13,16 @@ import (
 	"hellogate/sni"
 )
 
-// Disk is where a Cache keeps what it has, for the process that comes after. It is a *disk.Tier.
+// Disk is where a Cache keeps what it has, for the process that comes after. It is a *disk.Tier, whose methods say what is
+// asked of it. What it reads it must give up waiting for some time, and when ctx is done.
 type Disk interface {
-	Get(key string) (disk.Record, bool)
+	Get(ctx context.Context, key string) (record disk.Record, there bool, err error)
 	Put(disk.Record)
-	Delete(keys ...string)
+	Delete(keys ...string) (all bool)
 	DeleteAll()
 	Sync(ctx context.Context) error
-	Tagged(tag [32]byte) []string
-	Keys(after string, most int) []string
+	Tagged(ctx context.Context, tag [32]byte) ([]string, error)
+	Keys(ctx context.Context, after string, most int) ([]string, error)
 }
 
 const (
@@ -32,49 +33,69 @@ const (
 	restoreSpread = 5 * time.Minute
 	// warmBatch is how many names warmUp takes from the disk before it makes a pause.
 	warmBatch = 64
+	// warmRetry is when warmUp goes on after the disk could not be read.
+	warmRetry = time.Minute
+	// diskShare is which part of LookupTimeout a client waits for the disk, before the store is asked.
+	diskShare = 10
 )
 
 // pinnedTag is what the records of pinned names are found by.
 var pinnedTag = sha256.Sum256([]byte("pinned"))
 
-// load takes what the disk has for a client into memory: of the name itself, else of the wildcard that covers it.
+// load takes what the disk has for a client into memory: of the name itself, else of the wildcard that covers it. It does
+// not wait for a disk that hangs.
 func (c *Cache) load(query Query) {
+	ctx, cancel := context.WithTimeout(c.life, c.options.LookupTimeout/diskShare)
+	defer cancel()
 	if !c.options.Wildcards {
-		c.loadKeys(query)
+		_, _ = c.loadKeys(ctx, query)
 		return
 	}
 	if slot, hash := c.absent.slot(c.index.seed, query); slot.Load() != hash {
-		if c.loadKeys(query) {
+		loaded, err := c.loadKeys(ctx, query)
+		if loaded {
 			return
 		}
-		slot.Store(hash)
+		if err == nil {
+			slot.Store(hash)
+		}
 	}
 	if wildcard, _ := c.findWildcard(query.Name, c.clock.now()); wildcard == nil {
-		c.loadKey(wildcardOf(query.Name))
+		_, _ = c.loadKeyWithin(ctx, wildcardOf(query.Name))
 	}
 }
 
 // loadKeys takes what the disk has of a name into memory, and reports whether there is anything.
-func (c *Cache) loadKeys(query Query) bool {
-	loaded := c.loadKey(query.Name)
-	if query.legacy() && c.loadKey(keyOf(query.Name, true)) {
-		loaded = true
+func (c *Cache) loadKeys(ctx context.Context, query Query) (bool, error) {
+	loaded, err := c.loadKeyWithin(ctx, query.Name)
+	if !query.legacy() || err != nil {
+		return loaded, err
 	}
+	second, err := c.loadKeyWithin(ctx, keyOf(query.Name, true))
+	return loaded || second, err
+}
+
+// loadKey is loadKeyWithin for those who have time, and no use for the reason why there is nothing.
+func (c *Cache) loadKey(key string) bool {
+	loaded, _ := c.loadKeyWithin(c.life, key)
 	return loaded
 }
 
-// loadKey takes what the disk has under a key into memory. An alias comes with what it is an alias of.
-func (c *Cache) loadKey(key string) bool {
+// loadKeyWithin takes what the disk has under a key into memory. An alias comes with what it is an alias of. The error is
+// the disk's, which has logged it, and says that there may be something.
+func (c *Cache) loadKeyWithin(ctx context.Context, key string) (bool, error) {
 	if c.options.Disk == nil || key == "" {
-		return false
+		return false, nil
 	}
 	erased := c.erasures(key).Load()
-	loaded, owner := c.loadRecord(key)
-	if owner == "" {
-		return loaded
+	loaded, owner, err := c.loadRecord(ctx, key)
+	if owner == "" || err != nil {
+		return loaded, err
 	}
-	c.loadRecord(owner)
-	return c.restoreAlias(key, owner, erased)
+	if _, _, err := c.loadRecord(ctx, owner); err != nil {
+		return false, err
+	}
+	return c.restoreAlias(key, owner, erased), nil
 }
 
 // restoreAlias makes the alias that the disk has under a key, if its owner's certificate makes it still.
@@ -94,23 +115,23 @@ func (c *Cache) restoreAlias(key, owner string, erased uint64) bool {
 
 // loadRecord takes a record into memory, or says whose alias it is of. What was erased while it was being read is not
 // taken.
-func (c *Cache) loadRecord(key string) (loaded bool, owner string) {
+func (c *Cache) loadRecord(ctx context.Context, key string) (loaded bool, owner string, err error) {
 	for range 3 {
 		if found, _ := c.index.find(key); found != nil {
-			return true, "" // by somebody else, since the caller looked
+			return true, "", nil // by somebody else, since the caller looked
 		}
 		erased := c.erasures(key).Load()
-		record, there := c.options.Disk.Get(key)
-		if !there {
-			return false, ""
+		record, there, err := c.options.Disk.Get(ctx, key)
+		if !there || err != nil {
+			return false, "", err
 		}
 		restored, err := decodeRecord(record)
 		if err != nil {
 			c.discard(key, err)
-			return false, ""
+			return false, "", nil
 		}
 		if restored.owner != "" {
-			return false, restored.owner
+			return false, restored.owner, nil
 		}
 		for i, trust := range []kind{kindTrusted, kindTrustedSecond} { // the roots may be others now
 			if i < len(restored.pairs) && restored.kind&trust != 0 && c.mayAlias(restored.pairs[i].sent()) != nil {
@@ -118,19 +139,27 @@ func (c *Cache) loadRecord(key string) (loaded bool, owner string) {
 			}
 		}
 		if restored.kind&(kindTrusted|kindTrustedSecond) != 0 {
-			restored.barred = c.barred(key, true, restored.pairs...)
+			restored.barred = c.barredWithin(ctx, key, true, restored.pairs)
 		}
 		if loaded, again := c.restore(key, restored, erased); !again {
-			return loaded, ""
+			return loaded, "", nil
 		}
 	}
-	return false, ""
+	return false, "", nil
 }
 
-// barred returns those of the names in certificates for a key that no alias may be made of: the disk has a certificate of
-// their own for them, which memory need not have. What comes from the disk itself has the aliases that the disk has, and no
-// others: one that was flushed, or that the store said no to, does not come back.
+// barred is barredWithin for what a store answered: who waits for that does not wait long for the disk.
 func (c *Cache) barred(key string, fromDisk bool, pairs ...*pair) map[string]bool {
+	ctx, cancel := context.WithTimeout(c.life, c.options.LookupTimeout/diskShare)
+	defer cancel()
+	return c.barredWithin(ctx, key, fromDisk, pairs)
+}
+
+// barredWithin returns those of the names in certificates for a key that no alias may be made of: the disk has a certificate
+// of their own for them, which memory need not have. What comes from the disk itself has the aliases that the disk has, and
+// no others: one that was flushed, or that the store said no to, does not come back. Of a name that can't be looked for it
+// is taken to have one, unless that is a wildcard: all the names that it covers would have to be fetched.
+func (c *Cache) barredWithin(ctx context.Context, key string, fromDisk bool, pairs []*pair) map[string]bool {
 	if c.options.Disk == nil || isLegacy(key) {
 		return nil
 	}
@@ -140,9 +169,9 @@ func (c *Cache) barred(key string, fromDisk bool, pairs ...*pair) map[string]boo
 			continue
 		}
 		for name := range strings.SplitSeq(p.names(), " ") {
-			record, there := c.options.Disk.Get(name)
+			record, there, err := c.options.Disk.Get(ctx, name)
 			owner := ownerIn(record)
-			if there && owner == "" || fromDisk && owner != key {
+			if there && owner == "" || fromDisk && owner != key || err != nil && !isWildcard(name) {
 				barred[name] = true
 			}
 		}
@@ -208,8 +237,14 @@ func (c *Cache) planRestored(added *entry, next *held, now moment) {
 
 // loadPinned takes the pinned names from the disk. They are few, and go before whatever a store says.
 func (c *Cache) loadPinned() {
-	for _, key := range c.options.Disk.Tagged(pinnedTag) {
-		c.loadKey(key)
+	keys, err := c.options.Disk.Tagged(c.life, pinnedTag)
+	for _, key := range keys {
+		if _, failed := c.loadKeyWithin(c.life, key); failed != nil && err == nil {
+			err = failed
+		}
+	}
+	if err != nil {
+		c.options.Log.Error().AnErr("reason", err).Msg("cache: not all that was pinned by hand can be read, the stores' certificates are served in place of it")
 	}
 }
 
@@ -225,7 +260,11 @@ func (c *Cache) warmUp() {
 		case <-pause.C:
 		}
 		began := time.Now()
-		keys := c.options.Disk.Keys(after, warmBatch)
+		keys, err := c.options.Disk.Keys(c.life, after, warmBatch)
+		if err != nil {
+			pause.Reset(warmRetry)
+			continue
+		}
 		for _, key := range keys {
 			c.loadKey(key)
 		}
@@ -266,60 +305,106 @@ func (c *Cache) erasures(key string) *atomic.Uint64 {
 	return &c.erased[maphash.String(c.index.seed, key)%uint64(len(c.erased))]
 }
 
-// erase takes keys off the disk.
+// erase takes keys off the disk. When those are so many that all goes, what is pinned is kept: it is in memory, always.
 func (c *Cache) erase(keys []string) {
-	if c.options.Disk != nil && len(keys) > 0 {
-		c.options.Disk.Delete(keys...)
-		for _, key := range keys { // after it: who read the disk before it holds what is gone
-			c.erasures(key).Add(1)
+	if c.options.Disk == nil || len(keys) == 0 {
+		return
+	}
+	all := c.options.Disk.Delete(keys...)
+	for _, key := range keys { // after it: who read the disk before it holds what is gone
+		c.erasures(key).Add(1)
+	}
+	if all {
+		c.persistWhere((*held).pinned)
+	}
+}
+
+// eraseAll takes all off the disk but what is pinned, and what was fetched since the flush of all began that this is for.
+// What was taken from the disk since goes out of memory: its keys are returned.
+func (c *Cache) eraseAll() (keys []string) {
+	c.options.Disk.DeleteAll()
+	for i := range c.erased {
+		c.erased[i].Add(1)
+	}
+	for _, e := range c.entriesWhere(func(e *entry) bool { return e.held.Load().loaded() }) {
+		keys = append(keys, c.remove(e)...)
+	}
+	c.persistWhere((*held).pinned)
+	c.persistWhere(func(h *held) bool { return !h.pinned() })
+	return keys
+}
+
+// loaded reports whether something is held as the disk had it, and may be flushed.
+func (h *held) loaded() bool { return h.kind&kindDisk != 0 && !h.pinned() }
+
+// persistWhere has the disk keep again what is held and is wanted.
+func (c *Cache) persistWhere(wanted func(*held) bool) {
+	for e := range c.index.all(0) {
+		switch held := e.held.Load(); {
+		case !wanted(held):
+		case held.owner != nil:
+			c.persistAlias(e)
+		default:
+			c.persist(e)
 		}
 	}
 }
 
-// onDisk returns the keys that the disk has of what a flush takes.
-func (c *Cache) onDisk(wanted *flush) []string {
+// onDisk returns the keys that the disk has of what a flush takes. The error says that there may be others.
+func (c *Cache) onDisk(wanted *flush) ([]string, error) {
 	switch {
 	case c.options.Disk == nil:
-		return nil
+		return nil, nil
 	case wanted.fingerprint != nil:
-		return c.options.Disk.Tagged(*wanted.fingerprint)
+		return c.options.Disk.Tagged(c.life, *wanted.fingerprint)
 	case !wanted.all && wanted.pattern == (sni.Pattern{}):
 		return c.onDiskOf(wanted)
 	}
 	var keys []string
 	for after := ""; ; {
-		some := c.options.Disk.Keys(after, 1024)
-		if len(some) == 0 {
-			return keys
-		}
-		after = some[len(some)-1]
+		some, err := c.options.Disk.Keys(c.life, after, 1024)
 		for _, key := range some {
 			if wanted.takes(hostOf(key)) {
 				keys = append(keys, key)
 			}
 		}
-	}
-}
-
-// loadFlushed takes the names that a flush takes into memory, so that their aliases go with them.
-func (c *Cache) loadFlushed(wanted *flush) {
-	for name := range wanted.names {
-		c.loadKey(name)
-		if c.options.Wildcards {
-			c.loadKey(wildcardOf(name))
+		if len(some) == 0 || err != nil {
+			return keys, err
 		}
+		after = some[len(some)-1]
 	}
 }
 
-func (c *Cache) onDiskOf(wanted *flush) (keys []string) {
+func (c *Cache) onDiskOf(wanted *flush) (keys []string, err error) {
 	for name := range wanted.names {
 		for _, key := range []string{name, keyOf(name, true)} {
-			if _, there := c.options.Disk.Get(key); there {
+			_, there, err := c.options.Disk.Get(c.life, key)
+			if err != nil {
+				return keys, err
+			}
+			if there {
 				keys = append(keys, key)
 			}
 		}
 	}
-	return keys
+	return keys, nil
+}
+
+// loadFlushed takes the names that a flush takes into memory, so that their aliases go with them, and the wildcards that
+// answer for them.
+func (c *Cache) loadFlushed(wanted *flush) error {
+	for name := range wanted.names {
+		keys := []string{name}
+		if c.options.Wildcards {
+			keys = append(keys, wildcardOf(name))
+		}
+		for _, key := range keys {
+			if _, err := c.loadKeyWithin(c.life, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // syncDisk waits until what was written or erased before is so on the disk.

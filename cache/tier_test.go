@@ -26,12 +26,12 @@ type memory struct {
 	gets    int
 }
 
-func (m *memory) Get(key string) (disk.Record, bool) {
+func (m *memory) Get(_ context.Context, key string) (disk.Record, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.gets++
 	record, there := m.records[key]
-	return record, there
+	return record, there, nil
 }
 
 func (m *memory) Put(record disk.Record) {
@@ -40,12 +40,13 @@ func (m *memory) Put(record disk.Record) {
 	m.records[record.Key] = record
 }
 
-func (m *memory) Delete(keys ...string) {
+func (m *memory) Delete(keys ...string) (all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, key := range keys {
 		delete(m.records, key)
 	}
+	return false
 }
 
 func (m *memory) DeleteAll() {
@@ -61,7 +62,7 @@ func (m *memory) Sync(context.Context) error {
 	return nil
 }
 
-func (m *memory) Tagged(tag [32]byte) (keys []string) {
+func (m *memory) Tagged(_ context.Context, tag [32]byte) (keys []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key, record := range m.records {
@@ -69,10 +70,10 @@ func (m *memory) Tagged(tag [32]byte) (keys []string) {
 			keys = append(keys, key)
 		}
 	}
-	return keys
+	return keys, nil
 }
 
-func (m *memory) Keys(after string, most int) []string {
+func (m *memory) Keys(_ context.Context, after string, most int) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var keys []string
@@ -81,7 +82,7 @@ func (m *memory) Keys(after string, most int) []string {
 			keys = append(keys, key)
 		}
 	}
-	return keys
+	return keys, nil
 }
 
 // reads is how often something was read.
@@ -92,7 +93,16 @@ func (m *memory) reads() int {
 }
 
 // keys are those that are on the disk.
-func (m *memory) keys() []string { return m.Keys("", 1000) }
+func (m *memory) keys() []string {
+	keys, _ := m.Keys(context.Background(), "", 1000)
+	return keys
+}
+
+// has returns what is on the disk under a key.
+func (m *memory) has(key string) (disk.Record, bool) {
+	record, there, _ := m.Get(context.Background(), key)
+	return record, there
+}
 
 // runDisk tests with a disk. restart ends the cache and begins another with the same disk.
 func runDisk(t *testing.T, edit func(*Options), test func(t *testing.T, l *lab, m *memory, restart func())) {
@@ -146,7 +156,7 @@ func TestRestart(t *testing.T) {
 			after.FetchedAt.Sub(before.FetchedAt).Abs() > time.Second || after.Source != "disk" {
 			t.Errorf("before %+v\nafter  %+v", before, after)
 		}
-		if _, there := m.Get("no.example"); there {
+		if _, there := m.has("no.example"); there {
 			t.Error("a no is on the disk")
 		}
 		l.asked("b.w.example", 0)
@@ -174,7 +184,7 @@ func TestAliasesOnDisk(t *testing.T) {
 		shared, own := l.ca.Issue(t, "a.example", "own.example", "flushed.example", "alias.example"), l.ca.Issue(t, "own.example")
 		l.shelf.set("own.example", gives(own))
 		l.serves("own.example", own, Miss)
-		record, _ := m.Get("own.example")
+		record, _ := m.has("own.example")
 		l.shelf.set("a.example", gives(shared))
 		l.serves("a.example", shared, Miss)
 		l.Flush("flushed.example")
@@ -192,7 +202,7 @@ func TestAliasesOnDisk(t *testing.T) {
 		l.shelf.setAll(nil)
 		l.shelf.set("a.example", gives(shared))
 		l.serves("a.example", shared, Miss)
-		if record, _ := m.Get("own.example"); ownerIn(record) != "" {
+		if record, _ := m.has("own.example"); ownerIn(record) != "" {
 			t.Error("the disk has an alias in place of what was fetched for own.example")
 		}
 		l.serves("own.example", own, Hit)

@@ -79,12 +79,13 @@ func (l *lab) flipped(records []Record, what string) {
 	for _, record := range records {
 		right(record)
 	}
-	for _, key := range l.Tagged(tagOf(3)) {
+	tagged, _ := l.Tier.Tagged(l.t.Context(), tagOf(3))
+	for _, key := range tagged {
 		if !slices.ContainsFunc(records, func(r Record) bool { return r.Key == key && slices.Contains(r.Tags, tagOf(3)) }) {
 			l.t.Fatalf("%s: %q has no such tag", what, key)
 		}
 	}
-	l.Keys("", 100)
+	_, _ = l.Tier.Keys(l.t.Context(), "", 100)
 	added := []Record{sample(500), sample(501), sample(20)}
 	gone := []string{records[0].Key, records[1].Key, records[2].Key, records[3].Key, records[31].Key, records[59].Key}
 	before := len(l.aside())

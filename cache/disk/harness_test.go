@@ -147,6 +147,32 @@ func (l *lab) trySync() error {
 	return l.Sync(ctx)
 }
 
+// Get is that of the tier, without the reason why there is none.
+func (l *lab) Get(key string) (Record, bool) {
+	record, found, _ := l.Tier.Get(context.Background(), key)
+	return record, found
+}
+
+// Keys is that of the tier, and fails the test if they can't be told.
+func (l *lab) Keys(after string, most int) []string {
+	l.t.Helper()
+	keys, err := l.Tier.Keys(context.Background(), after, most)
+	if err != nil {
+		l.t.Error(err)
+	}
+	return keys
+}
+
+// Tagged is that of the tier, and fails the test if they can't be told.
+func (l *lab) Tagged(tag [32]byte) []string {
+	l.t.Helper()
+	keys, err := l.Tier.Tagged(context.Background(), tag)
+	if err != nil {
+		l.t.Error(err)
+	}
+	return keys
+}
+
 // holds fails the test unless the record is there, whole.
 func (l *lab) holds(want Record) {
 	l.t.Helper()

@@ -75,6 +75,16 @@ func (l *line) front() *change {
 	return nil
 }
 
+// spare is the oldest put that may be dropped, nil if there is none. Those that may not are few.
+func (l *line) spare() *change {
+	for element := l.list.Front(); element != nil; element = element.Next() {
+		if put := element.Value.(*change); !put.record.Keep {
+			return put
+		}
+	}
+	return nil
+}
+
 // oldest is the order of the oldest change, the greatest there is if there is none.
 func (l *line) oldest() uint64 {
 	if first := l.front(); first != nil {
@@ -134,7 +144,7 @@ func (q *queue) put(record *Record) {
 		q.waiting.puts.push(&change{key: record.Key, order: q.order, record: record})
 	}
 	for q.bytes > q.limit {
-		oldest := q.waiting.puts.front()
+		oldest := q.waiting.puts.spare()
 		if oldest == nil {
 			break
 		}
@@ -153,19 +163,22 @@ func (q *queue) forget(key string) {
 	}
 }
 
-// delete queues the removal of a key. It stays when a record is put under the key later: that one may be dropped.
-func (q *queue) delete(key string) {
+// delete queues the removal of a key, and reports whether it had that of everything queued instead. It stays when a record
+// is put under the key later: that one may be dropped.
+func (q *queue) delete(key string) (all bool) {
 	q.order++
 	q.forget(key)
 	if q.waiting.deletes.get(key) != nil {
-		return
+		return false
 	}
 	q.waiting.deletes.push(&change{key: key, order: q.order})
 	// Deletes are never dropped. When there are more than memory should hold, all that is on the disk goes instead.
-	if q.deleteBytes += deleteCost + len(key); q.deleteBytes > q.limit {
-		q.waiting.all = q.waiting.oldest()
-		q.clearDeletes()
+	if q.deleteBytes += deleteCost + len(key); q.deleteBytes <= q.limit {
+		return false
 	}
+	q.waiting.all = q.waiting.oldest()
+	q.clearDeletes()
+	return true
 }
 
 // deleteCost is about what a delete takes in memory besides its key.

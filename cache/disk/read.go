@@ -1,9 +1,9 @@
 package disk
 
 import (
+	"context"
 	"errors"
-	"iter"
-	"os"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,16 +16,24 @@ const (
 	lookKeys = 256
 )
 
-// Get returns the record of a key. One that is damaged, or has expired, is none.
-func (t *Tier) Get(key string) (Record, bool) {
+// Get returns the record of a key, and whether there is one: none that is damaged, or has expired. It waits for the disk as
+// long as ctx allows, and not for long in any case. The error says that it is not known whether there is one.
+func (t *Tier) Get(ctx context.Context, key string) (Record, bool, error) {
 	record, settled := t.queued(key)
 	if !settled && key != "" && len(key) <= MaxKey {
-		record = t.read(key)
+		var err error
+		if record, err = t.read(ctx, key); err != nil {
+			return Record{}, false, t.readFailed(err)
+		}
 	}
 	if record == nil || record.expired(time.Now()) {
-		return Record{}, false
+		return Record{}, false, nil
 	}
-	return *record, true
+	return *record, true, nil
+}
+
+func (t *Tier) readFailed(err error) error {
+	return fmt.Errorf("read the disk tier's file %s: %w", t.folder.file(), err)
 }
 
 // queued reports whether the queue says what is under a key, and the record, nil if there is none.
@@ -35,40 +43,14 @@ func (t *Tier) queued(key string) (*Record, bool) {
 	return t.queue.settles(key)
 }
 
-// read returns a record from the file, nil if it isn't there.
-func (t *Tier) read(key string) *Record {
-	var record *Record
-	err := t.look(func(f *file, v *view) (err error) {
-		record, err = v.record(f.seal, key)
-		return err
-	})
-	if err == nil {
-		return record
-	}
+// read returns a record from the file, nil if it isn't there or is damaged.
+func (t *Tier) read(ctx context.Context, key string) (*Record, error) {
+	record, err := look(ctx, t, func(f *file, v *view) (*Record, error) { return v.record(f.seal, key) })
 	if errors.Is(err, errDamaged) {
 		t.suspect(key)
+		return nil, nil
 	}
-	return nil
-}
-
-// look has something read from the file as one transaction left it. The result of the last call counts.
-func (t *Tier) look(read func(*file, *view) error) error {
-	for range lookAttempts {
-		f := t.file.Load()
-		if f == nil {
-			break
-		}
-		v := f.view.Load()
-		err := read(f, v)
-		if !f.stands(v) || errors.Is(err, os.ErrClosed) {
-			continue
-		}
-		if err != nil && !errors.Is(err, errDamaged) {
-			t.blame(f, err)
-		}
-		return err
-	}
-	return errClosed
+	return record, err
 }
 
 // suspect has the writer look at a record again, and remove it if it is damaged.
@@ -103,59 +85,58 @@ func (t *Tier) blame(f *file, err error) {
 	t.signal()
 }
 
-// Tagged returns the keys of the records that have a tag, in order.
-func (t *Tier) Tagged(tag [32]byte) []string {
+// Tagged returns the keys of the records that have a tag, in order. The error says that there may be more of them.
+func (t *Tier) Tagged(ctx context.Context, tag [32]byte) ([]string, error) {
 	// The queue first: what leaves it meanwhile is in the file then.
 	keys := t.queuedKeys(func(record *Record) bool { return slices.Contains(record.Tags, tag) })
-	for key := range t.walk(tagBucket, string(tag[:]), func(string) bool { return true }) {
+	err := t.walk(ctx, tagBucket, string(tag[:]), func(string) bool { return true }, func(key string) (bool, error) {
 		entry, tagged := strings.CutPrefix(key, string(tag[:]))
 		if !tagged {
-			break
+			return false, nil
 		}
-		if t.hasTag(entry, tag) {
+		has, err := t.hasTag(ctx, entry, tag)
+		if has {
 			keys = append(keys, entry)
 		}
-	}
+		return err == nil, err
+	})
 	slices.Sort(keys)
-	return slices.Compact(keys)
+	return slices.Compact(keys), err
 }
 
 // hasTag reports whether the record of a key has a tag: that there is an entry of it says only that one had.
-func (t *Tier) hasTag(key string, tag [32]byte) bool {
+func (t *Tier) hasTag(ctx context.Context, key string, tag [32]byte) (bool, error) {
 	if record, settled := t.queued(key); settled {
-		return record != nil && slices.Contains(record.Tags, tag)
+		return record != nil && slices.Contains(record.Tags, tag), nil
 	}
-	var opened *content
-	err := t.look(func(f *file, v *view) (err error) {
-		opened, err = v.content(f.seal, key)
-		return err
-	})
+	opened, err := look(ctx, t, func(f *file, v *view) (*content, error) { return v.content(f.seal, key) })
 	if errors.Is(err, errDamaged) {
 		t.suspect(key)
+		return false, nil
 	}
-	return err == nil && opened != nil && slices.Contains(opened.tags, tag)
+	return err == nil && opened != nil && slices.Contains(opened.tags, tag), err
 }
 
-// Keys returns the keys after a key, in order and at most so many. All from the start follow "".
-func (t *Tier) Keys(after string, most int) []string {
+// Keys returns the keys after a key, in order and at most so many. All from the start follow "". The error says that there
+// may be others among them.
+func (t *Tier) Keys(ctx context.Context, after string, most int) ([]string, error) {
 	if most <= 0 {
-		return nil
+		return nil, nil
 	}
 	keys := t.queuedKeys(func(record *Record) bool { return record.Key > after })
-	found := 0
 	there := func(key string) bool {
 		record, settled := t.queued(key)
 		return record != nil || !settled
 	}
-	for key := range t.walk(recordBucket, after+"\x00", there) {
+	found := 0
+	err := t.walk(ctx, recordBucket, after+"\x00", there, func(key string) (bool, error) {
 		keys = append(keys, key)
-		if found++; found == most {
-			break
-		}
-	}
+		found++
+		return found < most, nil
+	})
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	return keys[:min(most, len(keys))]
+	return keys[:min(most, len(keys))], err
 }
 
 // queuedKeys returns the keys of queued records that match.
@@ -173,50 +154,72 @@ func (t *Tier) queuedKeys(matches func(*Record) bool) []string {
 	return keys
 }
 
-// walk goes through the keys of a bucket in the file, from a key on, that are to be shown.
-func (t *Tier) walk(in bucket, from string, show func(key string) bool) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for more := true; more; {
-			var keys []string
-			keys, from, more = t.stretch(in, from, show)
-			for _, key := range keys {
-				if !yield(key) {
-					return
-				}
+// walk visits the keys of a bucket in the file, from a key on, that are to be shown, until visit says that it is enough.
+func (t *Tier) walk(ctx context.Context, in bucket, from string, show func(key string) bool, visit func(key string) (bool, error)) error {
+	for more := true; more; {
+		var keys []string
+		var err error
+		if keys, from, more, err = t.stretch(ctx, in, from, show); err != nil {
+			return t.readFailed(err)
+		}
+		for _, key := range keys {
+			if on, err := visit(key); err != nil {
+				return t.readFailed(err)
+			} else if !on {
+				return nil
 			}
 		}
 	}
+	return nil
+}
+
+// seen is what was read of a bucket, and where.
+type seen struct {
+	keys []string
+	view *view
 }
 
 // stretch returns the next keys of a walk, where it goes on, and whether there is more.
-func (t *Tier) stretch(in bucket, from string, show func(key string) bool) (shown []string, next string, more bool) {
+func (t *Tier) stretch(ctx context.Context, in bucket, from string, show func(key string) bool) (shown []string, next string, more bool, err error) {
 	for range lookAttempts {
-		var keys []string
-		var seen *view
-		err := t.look(func(_ *file, v *view) error {
-			keys, seen = keys[:0], v
-			return v.ascend(in, []byte(from), func(key, _ []byte) bool {
-				keys = append(keys, string(key))
-				return len(keys) < lookKeys
-			})
-		})
+		got, err := look(ctx, t, func(_ *file, v *view) (seen, error) { return v.keys(in, from) })
+		if err != nil && t.erasing() {
+			return nil, "", false, nil
+		}
 		if err != nil {
-			break
+			return nil, "", false, err
 		}
 		shown = nil
-		for _, key := range keys {
+		for _, key := range got.keys {
 			if show(key) {
 				shown = append(shown, key)
 			}
 		}
 		// What left the queue for the file since it was read, a delete say, would be seen in neither.
-		if f := t.file.Load(); f == nil || f.view.Load() != seen {
+		if f := t.file.Load(); f == nil || f.view.Load() != got.view {
 			continue
 		}
-		if len(keys) < lookKeys {
-			return shown, "", false
+		if len(got.keys) < lookKeys {
+			return shown, "", false, nil
 		}
-		return shown, keys[len(keys)-1] + "\x00", true
+		return shown, got.keys[len(got.keys)-1] + "\x00", true, nil
 	}
-	return nil, "", false
+	return nil, "", false, errBusy
+}
+
+// erasing reports whether all that is in the file goes.
+func (t *Tier) erasing() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.waiting.all != 0 || t.queue.writing.all != 0
+}
+
+// keys reads some keys of a bucket, from one on.
+func (v *view) keys(in bucket, from string) (seen, error) {
+	var keys []string
+	err := v.ascend(in, []byte(from), func(key, _ []byte) bool {
+		keys = append(keys, string(key))
+		return len(keys) < lookKeys
+	})
+	return seen{keys, v}, err
 }

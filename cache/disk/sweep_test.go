@@ -13,14 +13,15 @@ import (
 // counts returns how many entries there are in a bucket.
 func (l *lab) counts(in bucket) int {
 	l.t.Helper()
-	count := 0
-	if err := l.look(func(_ *file, v *view) error {
-		count = 0
-		return v.ascend(in, nil, func(_, _ []byte) bool {
+	count, err := lookNow(l.Tier, func(_ *file, v *view) (int, error) {
+		count := 0
+		err := v.ascend(in, nil, func(_, _ []byte) bool {
 			count++
 			return true
 		})
-	}); err != nil {
+		return count, err
+	})
+	if err != nil {
 		l.t.Fatal(err)
 	}
 	return count

@@ -53,6 +53,8 @@ type Record struct {
 	// Expires is when the record is of no use any more: Get doesn't return it from then on, and it is removed some time
 	// later. Zero: never.
 	Expires time.Time
+	// Keep has the record never dropped however much is queued. It is not kept in the file.
+	Keep bool
 }
 
 // expired reports whether the record is of no use any more.
@@ -94,6 +96,7 @@ type Tier struct {
 	file    atomic.Pointer[file] // nil: could not be begun anew yet
 	wake    chan struct{}        // of capacity 1: there is something for the writer
 	stopped chan struct{}        // closed when the writer has returned
+	readers readers
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	queue    queue
@@ -138,7 +141,7 @@ func open(options Options, pace pace) (*Tier, error) {
 	}
 	t := &Tier{
 		log: options.Log, folder: folder, secret: secret, pace: pace,
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), readers: newReaders(pace.reads),
 		queue: newQueue(pace.queueBytes), suspects: make(map[string]struct{}),
 	}
 	opened, err := t.openFile()
@@ -152,28 +155,32 @@ func open(options Options, pace pace) (*Tier, error) {
 	return t, nil
 }
 
-// Close writes what is queued, waits for that a bounded time, and gives the folder back. The error says what was not
-// written. Nothing is read or written after it.
+// Close writes what is queued, waits for that and for reads a bounded time, and gives the folder back. The error says what
+// was not written, or that the disk hangs: a goroutine is left that waits for it then. Nothing is read or written after it.
 func (t *Tier) Close() error {
 	t.mu.Lock()
-	if t.closing {
-		t.mu.Unlock()
-		<-t.stopped
-		return nil
-	}
+	again := t.closing
 	t.closing = true
 	t.mu.Unlock()
 	t.signal()
 
-	timer := time.NewTimer(2 * t.pace.closeWait)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*t.pace.closeWait)
+	defer cancel()
+	silent := fmt.Errorf("disk tier %s: the disk did not answer for %s", t.folder.path, 2*t.pace.closeWait)
 	select {
 	case <-t.stopped:
-	case <-timer.C:
-		return fmt.Errorf("disk tier %s: the disk did not answer for %s", t.folder.path, 2*t.pace.closeWait)
+	case <-ctx.Done():
+		return silent
 	}
+	if again {
+		return nil
+	}
+	drained := t.readers.drain(ctx)
 	if left, reason := t.left(); left > 0 {
 		return fmt.Errorf("disk tier %s: %d changes were not written: %s", t.folder.path, left, reason)
+	}
+	if !drained {
+		return silent
 	}
 	return nil
 }
@@ -190,7 +197,7 @@ func (t *Tier) left() (int, string) {
 }
 
 // Put queues a record, in place of what is there under its key. It never waits for the disk. When more is queued than may
-// be, the oldest record that is queued is dropped: what the file holds of its key stays as it is.
+// be, the oldest record that is queued and not to be kept is dropped: what the file holds of its key stays as it is.
 func (t *Tier) Put(record Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -206,19 +213,21 @@ func (t *Tier) Put(record Record) {
 }
 
 // Delete queues the removal of records. They are gone for Get at once, and stay so however long they can't be removed from
-// the disk. Keys that are not there are passed by.
-func (t *Tier) Delete(keys ...string) {
+// the disk. Keys that are not there are passed by. all reports that more is to be removed than can be queued, so that all
+// that is in the file goes: what must stay is to be put again.
+func (t *Tier) Delete(keys ...string) (all bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closing {
-		return
+		return false
 	}
 	for _, key := range keys {
-		if key != "" && len(key) <= MaxKey {
-			t.queue.delete(key)
+		if key != "" && len(key) <= MaxKey && t.queue.delete(key) {
+			all = true
 		}
 	}
 	t.signal()
+	return all
 }
 
 // DeleteAll queues the removal of everything, by a new file.

@@ -269,11 +269,11 @@ func TestClosed(t *testing.T) {
 	l.Delete("name-000000.example")
 	l.DeleteAll()
 	l.lacks(sample(0).Key, sample(1).Key)
-	if keys := l.Keys("", 10); len(keys) > 0 {
-		t.Fatalf("keys %q", keys)
+	if keys, err := l.Tier.Keys(t.Context(), "", 10); len(keys) > 0 || err == nil {
+		t.Fatalf("keys %q, error %v", keys, err)
 	}
-	if keys := l.Tagged(tagOf(0)); len(keys) > 0 {
-		t.Fatalf("tagged %q", keys)
+	if keys, err := l.Tier.Tagged(t.Context(), tagOf(0)); len(keys) > 0 || err == nil {
+		t.Fatalf("tagged %q, error %v", keys, err)
 	}
 	if err := l.trySync(); !errors.Is(err, errClosed) {
 		t.Fatalf("got %v", err)

@@ -84,7 +84,7 @@ type tree struct {
 // view is the file as one transaction left it. It stands until the second transaction after it begins: the first only
 // writes to pages that were free before.
 type view struct {
-	file   *os.File
+	file   io.ReaderAt
 	meta   meta
 	number uint64 // of the last transaction that was begun
 	blank  bool   // there are no buckets yet

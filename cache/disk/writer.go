@@ -14,6 +14,8 @@ type pace struct {
 	retryFirst, retryMost   time.Duration // between attempts that fail
 	replaceEvery            time.Duration // between two files that are set aside because they are corrupted
 	closeWait               time.Duration
+	reads                   int           // under way at once
+	readWait                time.Duration // for one
 	damageEvery             time.Duration // between lines of the log on damaged records
 	firstSweep, sweepEvery  time.Duration
 	sweepPause              time.Duration // between slices of one
@@ -27,8 +29,9 @@ var defaultPace = pace{
 	retryFirst: time.Second, retryMost: 30 * time.Second,
 	replaceEvery: 30 * time.Second,
 	closeWait:    5 * time.Second,
-	damageEvery:  time.Minute,
-	firstSweep:   5 * time.Minute, sweepEvery: time.Hour,
+	reads:        32, readWait: 2 * time.Second,
+	damageEvery: time.Minute,
+	firstSweep:  5 * time.Minute, sweepEvery: time.Hour,
 	sweepPause: 20 * time.Millisecond, sweepSlice: 256,
 }
 

@@ -3,72 +3,28 @@ package permission
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"hellogate/store"
 )
 
-// endpoint is what is asked: a URL, and the Unix socket to reach it over, if any.
-type endpoint struct {
-	base   *url.URL
-	socket string
-	// shown is the URL for people. It has no query: that may hold a secret.
-	shown string
-}
+// endpoint is what is asked.
+type endpoint struct{ store.Address }
 
 func parseEndpoint(text string, plaintext bool) (endpoint, error) {
-	// The parser's own error is left out: it quotes what may be a password.
-	base, err := url.Parse(text)
-	if err != nil || base.Opaque != "" || base.Fragment != "" {
-		return endpoint{}, errors.New("the url is malformed: https://host:port/path expected, without a fragment")
+	exposed := "anybody on the way could permit any name"
+	if plaintext {
+		exposed = ""
 	}
-	if base.User != nil {
-		return endpoint{}, errors.New("the url holds a user name or password")
-	}
-	shown := *base
-	shown.RawQuery, shown.ForceQuery = "", false
-	where := endpoint{base: base, shown: shown.String()}
-	switch base.Scheme {
-	case "unix":
-		return where, where.useSocket()
-	case "http", "https":
-		return where, where.checkHost(plaintext)
-	}
-	return endpoint{}, fmt.Errorf("url %q: scheme %q: https, http or unix expected", where.shown, base.Scheme)
-}
-
-func (e *endpoint) checkHost(plaintext bool) error {
-	if e.base.Hostname() == "" {
-		return fmt.Errorf("url %q has no host", e.shown)
-	}
-	if e.base.Scheme == "http" && !plaintext && !store.Loopback(e.base.Hostname()) {
-		return fmt.Errorf("url %q: anybody on the way could permit any name: use https, or allow it with plaintext", e.shown)
-	}
-	return nil
-}
-
-// useSocket takes unix:///path/to.sock, or unix:///path/to.sock:/path for an endpoint that is not at the root.
-func (e *endpoint) useSocket() error {
-	path, below, found := strings.Cut(e.base.Path, ":/")
-	if e.base.Host != "" || !strings.HasPrefix(path, "/") {
-		return fmt.Errorf("url %q: unix:///path/to/socket expected, with three slashes", e.shown)
-	}
-	if found {
-		below = "/" + below
-	}
-	e.socket = path
-	e.base = &url.URL{Scheme: "http", Host: "localhost", Path: below, RawQuery: e.base.RawQuery}
-	return nil
+	where, err := store.ParseAddress(text, exposed)
+	return endpoint{where}, err
 }
 
 // request is the question for a name.
 func (e *endpoint) request(ctx context.Context, name string) (*http.Request, error) {
-	where := *e.base
+	where := *e.Base()
 	query := where.Query()
 	query.Set("domain", name)
 	where.RawQuery = query.Encode()
@@ -93,8 +49,8 @@ func (o Options) transport(where endpoint) (*http.Transport, error) {
 	return &http.Transport{
 		Protocols: protocols,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if where.socket != "" {
-				network, address = "unix", where.socket
+			if socket := where.Socket(); socket != "" {
+				network, address = "unix", socket
 			}
 			return dialer.DialContext(ctx, network, address)
 		},

@@ -44,31 +44,37 @@ func (p *Permission) join(name string) (*flight, error) {
 	return f, nil
 }
 
-// fly asks the endpoint and lets everybody know what it said.
+// fly asks the endpoint, unless its breaker is open, and lets everybody know what it said.
 func (p *Permission) fly(f *flight) {
 	ctx, cancel := context.WithTimeout(p.life, p.timeout)
 	defer cancel()
-	answer, failed := p.ask(ctx, f.name)
-	switch {
-	case failed != nil:
-		f.err = p.failure(f.name, failed)
-	case !answer.yes:
-		f.err = fmt.Errorf("permission %s: ask for %q: %s: %w", p.endpoint.shown, f.name, answer.status, store.ErrUnknown)
-	}
+	var answer verdict
+	f.err = p.breaker.Do(f.name, func() error {
+		var failed *store.Failure
+		if answer, failed = p.ask(ctx, f.name); failed != nil {
+			return p.failure(f.name, failed)
+		}
+		if !answer.yes {
+			return fmt.Errorf("permission %s: ask for %q: %s: %w", p.endpoint, f.name, answer.status, store.ErrUnknown)
+		}
+		return nil
+	})
 	p.mu.Lock()
-	p.land(f, answer, failed)
+	p.land(f, answer)
 	p.mu.Unlock()
 	close(f.done)
 }
 
 // land counts and remembers an answer. The caller holds mu.
-func (p *Permission) land(f *flight, answer verdict, failed *store.Failure) {
+func (p *Permission) land(f *flight, answer verdict) {
 	if p.flights[f.name] == f {
 		delete(p.flights, f.name)
 	}
 	switch {
-	case failed != nil:
-		p.stats.Failures++
+	case f.err != nil && !errors.Is(f.err, store.ErrUnknown):
+		if failure, ok := errors.AsType[*store.Failure](f.err); !ok || !failure.CutOff {
+			p.stats.Failures++
+		}
 		return
 	case answer.yes:
 		p.stats.Yes++
@@ -95,7 +101,7 @@ func (p *Permission) remember(name string, answer verdict) {
 }
 
 func (p *Permission) failure(name string, failed *store.Failure) *store.Failure {
-	failed.Err = fmt.Errorf("permission %s: ask for %q: %w", p.endpoint.shown, name, failed.Err)
+	failed.Err = fmt.Errorf("permission %s: ask for %q: %w", p.endpoint, name, failed.Err)
 	return failed
 }
 

@@ -1,8 +1,8 @@
 // Package permission asks an endpoint whether a name may have a certificate at all, before any store is asked for it. The
 // contract is that of Caddy's ask: GET with the name as domain in the query, and any 2xx is a yes.
 //
-// The rule it guards: only an answer is a no. An endpoint that is down, slow or in trouble refuses nobody for good, and
-// what it said before a flush is not remembered after it.
+// The rule it guards: only an answer is a no. An endpoint that is down, slow or in trouble refuses nobody for good, nor has
+// everybody wait for its time-out, and what it said before a flush is not remembered after it.
 package permission
 
 import (
@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"hellogate/breaker"
 	"hellogate/sni"
 	"hellogate/store"
 )
@@ -39,6 +40,8 @@ type Options struct {
 	// Size is about how many bytes may be used for remembered answers; 0: 16 MB. A quarter of it is for noes, so that they
 	// never push out a yes.
 	Size int64
+	// Breaker says when an endpoint that keeps failing is no longer asked, and for how long. Its Kind is not looked at.
+	Breaker breaker.Options
 }
 
 // Permission asks, and remembers what was answered. It is safe for concurrent use.
@@ -46,6 +49,7 @@ type Permission struct {
 	endpoint  endpoint
 	transport *http.Transport
 	timeout   time.Duration
+	breaker   *breaker.Breaker
 
 	life  context.Context
 	end   context.CancelFunc
@@ -61,7 +65,7 @@ type Permission struct {
 
 // Stats count since New, but for Held.
 type Stats struct {
-	// Yes, No and Failures are requests by how they ended.
+	// Yes, No and Failures are requests by how they ended. What the breaker cut off was no request.
 	Yes, No, Failures uint64
 	// Remembered is how often Ask needed no request.
 	Remembered uint64
@@ -83,14 +87,16 @@ func New(options Options) (*Permission, error) {
 	if options.Size <= 0 {
 		options.Size = defaultSize
 	}
+	options.Breaker.Kind = "permission"
 	transport, err := options.transport(where)
 	if err != nil {
-		return nil, fmt.Errorf("permission %s: %w", where.shown, err)
+		return nil, fmt.Errorf("permission %s: %w", where, err)
 	}
 	p := &Permission{
 		endpoint:  where,
 		transport: transport,
 		timeout:   options.Timeout,
+		breaker:   breaker.New(where.String(), nil, options.Breaker),
 		start:     time.Now(),
 		yes:       newAnswers(options.Size - options.Size/4),
 		no:        newAnswers(options.Size / 4),
@@ -111,7 +117,8 @@ func (p *Permission) Close() {
 }
 
 // Ask returns nil if name, which sni.Normalize accepted, may have a certificate. An error that wraps store.ErrUnknown is
-// the endpoint's no. Any other error is not an answer: the endpoint failed, which is a *store.Failure, or ctx was done.
+// the endpoint's no. Any other error is not an answer: the endpoint failed, or is not asked because it kept failing, which is
+// a *store.Failure, with CutOff set if it was not asked; or ctx was done.
 // Those who ask for one name at once share a request, which goes on when some of them leave.
 //
 // An answer is remembered as its Cache-Control says (s-maxage, then max-age, less Age; not at all with no-store, no-cache,
@@ -119,7 +126,7 @@ func (p *Permission) Close() {
 // seconds if it is a no. A failure is not remembered.
 func (p *Permission) Ask(ctx context.Context, name string) error {
 	if normal, err := sni.Normalize(name); err != nil || normal != name {
-		return &store.Failure{Err: fmt.Errorf("permission %s: %q is not a normalised name", p.endpoint.shown, name), Exempt: true}
+		return &store.Failure{Err: fmt.Errorf("permission %s: %q is not a normalised name", p.endpoint, name), Exempt: true}
 	}
 	asked, known, err := p.lookUp(name)
 	if known || err != nil {
@@ -129,7 +136,7 @@ func (p *Permission) Ask(ctx context.Context, name string) error {
 	case <-asked.done:
 		return asked.err
 	case <-ctx.Done():
-		return fmt.Errorf("permission %s: ask for %q: waiting for the answer: %w", p.endpoint.shown, name, ctx.Err())
+		return fmt.Errorf("permission %s: ask for %q: waiting for the answer: %w", p.endpoint, name, ctx.Err())
 	}
 }
 
@@ -142,7 +149,7 @@ func (p *Permission) lookUp(name string) (asked *flight, known bool, err error) 
 		if permitted {
 			return nil, true, nil
 		}
-		return nil, true, fmt.Errorf("permission %s: %q was denied before: %w", p.endpoint.shown, name, store.ErrUnknown)
+		return nil, true, fmt.Errorf("permission %s: %q was denied before: %w", p.endpoint, name, store.ErrUnknown)
 	}
 	asked, err = p.join(name)
 	return asked, false, err
@@ -173,3 +180,6 @@ func (p *Permission) Stats() Stats {
 	stats.Held = len(p.yes.byName) + len(p.no.byName)
 	return stats
 }
+
+// Status returns what is known of the breaker. Its name is the URL without the query.
+func (p *Permission) Status() breaker.Status { return p.breaker.Status() }
