@@ -1,6 +1,7 @@
 // Package breaker is a store in front of a store that stops asking when it
 // keeps failing, so that a store that is down costs neither its time-out for
-// every name nor a flood of requests when it comes back.
+// every name nor a flood of requests when it comes back. What is no store and is
+// asked for names all the same can be put behind one, too.
 //
 // The rule it guards: it opens for the store's failures, never for one name's.
 // One broken customer, however often asked for, cuts nobody off.
@@ -42,6 +43,8 @@ type Options struct {
 	Names int
 	// Reset is how long it stays open before it lets a probe through. 0: 30 s.
 	Reset time.Duration
+	// Kind is what is asked, in errors and as the key of log lines. "": store.
+	Kind string
 	// Log takes a line for each change of state.
 	Log zerolog.Logger
 }
@@ -55,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Reset <= 0 {
 		o.Reset = defaultReset
+	}
+	if o.Kind == "" {
+		o.Kind = "store"
 	}
 	return o
 }
@@ -121,7 +127,7 @@ type Breaker struct {
 var _ store.Store = (*Breaker)(nil)
 
 // New returns a breaker in front of next, which it calls name in errors and
-// log lines.
+// log lines. next is nil for one that nobody calls Fetch of.
 func New(name string, next store.Store, options Options) *Breaker {
 	return &Breaker{
 		name:    name,
@@ -135,14 +141,26 @@ func New(name string, next store.Store, options Options) *Breaker {
 // Fetch asks the store, or, while the breaker is open, returns at once a
 // [*store.Failure] that has CutOff set and, in RetryAfter, how long the breaker
 // stays so.
-func (b *Breaker) Fetch(ctx context.Context, request store.Request) (*store.Bundle, error) {
-	generation, err := b.admit(request.Name)
-	if err != nil {
-		return nil, err
-	}
-	bundle, err := b.next.Fetch(ctx, request)
-	b.settle(generation, request.Name, err)
+func (b *Breaker) Fetch(ctx context.Context, request store.Request) (bundle *store.Bundle, err error) {
+	err = b.Do(request.Name, func() error {
+		var err error
+		bundle, err = b.next.Fetch(ctx, request)
+		return err
+	})
 	return bundle, err
+}
+
+// Do calls ask, which asks for name and returns an error as Fetch of a
+// [store.Store] does, and returns what it returns. While the breaker is open it
+// does what Fetch does then, and ask is not called.
+func (b *Breaker) Do(name string, ask func() error) error {
+	generation, err := b.admit(name)
+	if err != nil {
+		return err
+	}
+	err = ask()
+	b.settle(generation, name, err)
+	return err
 }
 
 // Status returns what is known of the breaker now.
@@ -197,7 +215,7 @@ func (b *Breaker) wait(name string, now time.Time) time.Duration {
 }
 
 func (b *Breaker) cutOff(wait time.Duration) error {
-	err := fmt.Errorf("store %s: breaker %s after %d failures, not asked", b.name, b.status.State, b.status.Failures)
+	err := fmt.Errorf("%s %s: breaker %s after %d failures, not asked", b.options.Kind, b.name, b.status.State, b.status.Failures)
 	return &store.Failure{Err: err, CutOff: true, RetryAfter: min(wait, store.MaxRetryAfter)}
 }
 

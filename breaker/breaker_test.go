@@ -611,3 +611,27 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("status %+v does not add up with %d asked", status, next.count())
 	}
 }
+
+// What is no store is cut off alike, and errors and log lines say what it is.
+func TestDo(t *testing.T) {
+	var out bytes.Buffer
+	b := New("https://ask.example", nil, Options{Failures: 2, Names: 1, Kind: "permission", Log: zerolog.New(&out)})
+	asked := 0
+	ask := func() error { asked++; return errBroken }
+	for range 2 {
+		if err := b.Do("a", ask); !errors.Is(err, errBroken) {
+			t.Fatal(err)
+		}
+	}
+	err := b.Do("b", ask)
+	if cutOff(err) == nil || asked != 2 || err.Error() != "permission https://ask.example: breaker open after 2 failures, not asked" {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+	b.mu.Lock()
+	b.reopens = time.Now()
+	b.mu.Unlock()
+	wantState(t, b, HalfOpen)
+	if text := out.String(); strings.Count(text, `"permission":"https://ask.example"`) != 2 || strings.Contains(text, `"store"`) {
+		t.Errorf("log: %s", text)
+	}
+}

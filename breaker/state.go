@@ -82,11 +82,11 @@ func (b *Breaker) report(changed *change) {
 		return
 	}
 	if changed.to != Open {
-		b.options.Log.Info().Str("store", b.name).
+		b.options.Log.Info().Str(b.options.Kind, b.name).
 			Stringer("from", changed.from).Stringer("to", changed.to).Msg("breaker")
 		return
 	}
-	b.options.Log.Error().Str("store", b.name).
+	b.options.Log.Error().Str(b.options.Kind, b.name).
 		Stringer("from", changed.from).Stringer("to", changed.to).
 		Int("failures", changed.failures).Int("names", changed.names).
 		Float64("retry_in_seconds", b.options.Reset.Seconds()).Str("error", changed.err).Msg("breaker")

@@ -14,8 +14,11 @@ import (
 
 	"hellogate/breaker"
 	"hellogate/cache"
+	"hellogate/cache/permission"
+	"hellogate/control/events"
 	"hellogate/sni"
 	"hellogate/store"
+	"hellogate/store/chain"
 	"hellogate/terminate"
 )
 
@@ -37,10 +40,10 @@ type Certificates interface {
 	All() iter.Seq[cache.Info]
 	Sample(count int) []cache.Info
 	Stats() cache.Stats
-	Flush(names ...string) (flushed, pinned []string)
-	FlushAll() (flushed, pinned []string)
-	FlushPattern(pattern sni.Pattern) (flushed, pinned []string)
-	FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string)
+	Flush(names ...string) (flushed, pinned []string, err error)
+	FlushAll() (flushed, pinned []string, err error)
+	FlushPattern(pattern sni.Pattern) (flushed, pinned []string, err error)
+	FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string, err error)
 	Pin(name string, pairs []store.Pair) error
 	Unpin(name string) (removed bool, err error)
 	Prefetch(ctx context.Context, name string) (result, reason string)
@@ -53,8 +56,21 @@ type Traffic interface {
 	Route(name string, protocols []string) (*terminate.Route, sni.Pattern, bool)
 }
 
-// Store is a store's breaker.
-type Store interface{ Status() breaker.Status }
+// Store is a store behind its breaker.
+type Store interface {
+	Status() breaker.Status
+	// Takes reports whether it is asked for a name.
+	Takes(name string) bool
+}
+
+// Permission is the endpoint that is asked before any store, behind its breaker.
+type Permission interface {
+	Status() breaker.Status
+	Stats() permission.Stats
+}
+
+// Hooks is the command that is called for events.
+type Hooks interface{ Stats() events.CommandStats }
 
 // Pool is a backend.
 type Pool interface {
@@ -67,7 +83,9 @@ type Options struct {
 	Started      time.Time
 	Certificates Certificates
 	Traffic      Traffic
-	Stores       []Store
+	Stores       []Store                       // in the order in which they are asked
+	Watching     func() map[string]chain.Sight // of the stores that can tell of changes, by name; nil: none can
+	Permission   Permission                    // nil: nobody is asked
 	Backends     []Pool
 	Fallback     Fallback
 	Draining     func() bool       // nil: never
@@ -75,6 +93,7 @@ type Options struct {
 	Shutdown     func()            // begins an orderly end; returns at once
 	Profiles     bool              // serve those of the process under /debug/pprof/
 	Events       http.Handler      // GET /events; nil: there are none
+	Hooks        Hooks             // nil: no command is called
 	Disk         func() DiskStatus // nil: there is no disk tier, and what is pinned does not survive a restart
 	NoDisk       string            // why there is no disk tier although one is configured; empty: none is
 	Log          zerolog.Logger

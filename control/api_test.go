@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,7 +29,9 @@ import (
 
 	"hellogate/breaker"
 	"hellogate/cache"
+	"hellogate/cache/permission"
 	"hellogate/store"
+	"hellogate/store/chain"
 	"hellogate/terminate"
 )
 
@@ -280,6 +283,63 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// What is not there has no metrics; what is has all of its, and no label that is not in the configuration.
+func TestMetricsOfParts(t *testing.T) {
+	want := []string{
+		"disk_records 7", "disk_bytes 4096", "disk_failing 1", "disk_written_total 4", "disk_dropped_total 2", "disk_damaged_total 3",
+		`permission_total{result="yes"} 5`, `permission_total{result="no"} 6`, `permission_total{result="failed"} 7`,
+		`permission_total{result="cut_off"} 8`, `permission_total{result="remembered"} 9`, "permission_held 10",
+		`permission_breaker_state{state="open"} 1`, `permission_breaker_state{state="closed"} 0`,
+		`hooks_total{result="ok"} 8`, `hooks_total{result="failed"} 3`, `hooks_total{result="dropped"} 2`,
+		`store_watching{store="store"} 1`,
+	}
+	for name, change := range map[string]func(*Options){"none": nil, "all": func(o *Options) {
+		o.Disk = func() DiskStatus {
+			return DiskStatus{Path: "/x", Records: 7, FileBytes: 4096, Written: 4, Dropped: 2, Damaged: 3, LastError: "full"}
+		}
+		o.Permission = fakePermission{
+			breaker.Status{Name: "p", State: breaker.Open, CutOff: 8},
+			permission.Stats{Yes: 5, No: 6, Failures: 7, Remembered: 9, Held: 10},
+		}
+		o.Hooks = fakeHooks{Runs: 11, Failed: 3, Dropped: 2}
+		o.Watching = func() map[string]chain.Sight { return map[string]chain.Sight{"store": {Seen: true}} }
+	}} {
+		_, text, _ := serve(t, change).ask(t, "GET", "/metrics", "")
+		for _, line := range want {
+			if strings.Contains(text, "hellogate_"+line+"\n") != (change != nil) {
+				t.Errorf("%s: of %s: %s", name, line, text)
+			}
+		}
+	}
+}
+
+// A status says of a store whether changes in it are seen, and of permission what became of it.
+func TestStatusOfWatchesAndPermission(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	r := serve(t, func(o *Options) {
+		o.Stores = []Store{fakeStore{Name: "a"}, fakeStore{Name: "b"}, fakeStore{Name: "c"}}
+		o.Watching = func() map[string]chain.Sight {
+			return map[string]chain.Sight{"a": {Seen: true}, "b": {Problem: errors.New("lost")}}
+		}
+		o.Permission = fakePermission{
+			breaker.Status{Name: "p", State: breaker.Open, Failures: 5, RetryIn: 3 * time.Second, CutOff: 8, LastError: "timeout", LastErrorAt: at},
+			permission.Stats{Yes: 5, No: 6, Failures: 7, Remembered: 9, Held: 10},
+		}
+	})
+	_, text, _ := r.ask(t, "GET", "/status", "")
+	for _, want := range []string{
+		`"name":"a","breaker":"closed","failures":0,"retry_in_seconds":0,"requests":0,"unknown":0,"failed":0,"cut_off":0,"last_error":"","watching":true}`,
+		`"last_error":"","watching":false,"watching_problem":"lost"},{"name":"c"`,
+		`"last_error":""}]`, // of c, which does not watch
+		`"permission":{"url":"p","breaker":"open","failures":5,"retry_in_seconds":3,"yes":5,"no":6,"failed":7,"cut_off":8,"remembered":9,"held":10,` +
+			`"last_error":"timeout","last_error_at":"2026-11-22T12:00:00Z"}`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+}
+
 // The shapes are a contract: these keys are there, under these names.
 func TestShapes(t *testing.T) {
 	r := serve(t, nil, "a.example")
@@ -341,6 +401,27 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			"half open breaker", func(o *Options) { o.Stores = []Store{fakeStore{Name: "s", State: breaker.HalfOpen}} }, nil,
 			[]string{"store s kept failing: breaker half open, one request probes it"},
 		},
+		{"a watch that can't see", func(o *Options) {
+			o.Watching = func() map[string]chain.Sight {
+				return map[string]chain.Sight{"store": {Problem: errors.New("connection refused")}}
+			}
+		}, nil, []string{"store store: what changes in it may be served late: connection refused"}},
+		{"a watch that sees", func(o *Options) {
+			o.Watching = func() map[string]chain.Sight { return map[string]chain.Sight{"store": {Seen: true}} }
+		}, nil, []string{}},
+		{"a watch that begins", func(o *Options) {
+			o.Watching = func() map[string]chain.Sight { return map[string]chain.Sight{"store": {}} }
+		}, nil, []string{}},
+		{"permission cut off", func(o *Options) {
+			o.Permission = fakePermission{status: breaker.Status{Name: "p", State: breaker.Open, RetryIn: 12 * time.Second}}
+		}, nil, []string{"permission p is not asked, it kept failing, and names without a certificate get none: breaker open, retry in 12s"}},
+		{"permission probed", func(o *Options) {
+			o.Permission = fakePermission{status: breaker.Status{Name: "p", State: breaker.HalfOpen}}
+		}, nil, []string{"permission p kept failing: breaker half open, one request probes it"}},
+		{"permission", func(o *Options) { o.Permission = fakePermission{} }, nil, []string{}},
+		{"the only server down", func(o *Options) {
+			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}}}}
+		}, nil, []string{"backend b: 1 of 1 server down"}},
 		{"server down", func(o *Options) {
 			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}, {State: "up"}}}}
 		}, nil, []string{"backend b: 1 of 2 servers down"}},
@@ -353,14 +434,19 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			[]string{"no disk tier, nothing survives a restart: in use"},
 		},
 		{"pinned", func(*Options) {}, []cache.Info{pinned}, []string{
-			"certificates: 1 pinned by hand expire soon: put newer ones there, or they give way to the store",
+			"certificates: 1 pinned by hand expires soon: put a newer one there, or it gives way to the store",
 		}},
 		{"last tenth", func(*Options) {}, []cache.Info{lastTenth}, []string{
-			"certificates: 1 expire soon, and no newer one could be had",
+			"certificates: 1 expires soon, and no newer one could be had",
+		}},
+		{"several", func(*Options) {}, []cache.Info{expiring, expiring, withdrawn, withdrawn, pinned, pinned}, []string{
+			"certificates: 2 expire soon, and no newer ones could be had",
+			"certificates: 2 pinned by hand expire soon: put newer ones there, or they give way to the store",
+			"certificates: 2 withdrawn: their stores know the names no more",
 		}},
 		{"certificates", func(*Options) {}, []cache.Info{expiring, withdrawn, failing}, []string{
-			"certificates: 1 expire soon, and no newer one could be had",
-			"certificates: 1 withdrawn: their store knows the name no more",
+			"certificates: 1 expires soon, and no newer one could be had",
+			"certificates: 1 withdrawn: its store knows the name no more",
 			"certificates: 1 could not be fetched again at the last attempt",
 		}},
 	} {

@@ -195,7 +195,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	}
 	defer response.Body.Close()
 	var problem Problem
-	if err := json.NewDecoder(io.LimitReader(response.Body, headerBytes)).Decode(&problem); err != nil || problem.Reason == "" {
+	if err := json.NewDecoder(response.Body).Decode(&problem); err != nil || problem.Reason == "" {
 		problem.Reason = "answered " + response.Status
 	}
 	return nil, &Refused{Code: response.StatusCode, Reason: problem.Reason}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"hellogate/breaker"
 	"hellogate/cache"
 	"hellogate/store"
@@ -133,6 +135,113 @@ func TestExplain(t *testing.T) {
 			}
 			t.Errorf("got steps %v, want %v", explanation.Steps, c.step)
 		})
+	}
+}
+
+// Each of several stores has a step, in the order in which they are asked, and permission one before them.
+func TestExplainEachStore(t *testing.T) {
+	asked := []cache.Step{{Step: "cached", Result: "no"}, {Step: "permission", Result: "would be asked"}, {Step: "store", Result: "would be asked"}}
+	closed := func(name string) Store { return fakeStore{Name: name} }
+	open := func(name string) Store {
+		return fakeStore{Name: name, State: breaker.Open, RetryIn: 12 * time.Second, LastError: "refused"}
+	}
+	half := func(name string) Store { return fakeStore{Name: name, State: breaker.HalfOpen} }
+	elsewhere := func(name string) Store { return fakeElsewhere{fakeStore{Name: name}} }
+	const (
+		off  = "would not be asked: breaker open, retry in 12s; it failed last with: refused"
+		next = "would be asked if none before it has the name"
+		wait = "a client would wait for the store"
+	)
+	for _, c := range []struct {
+		name       string
+		stores     []Store
+		permission Permission
+		outcome    string
+		steps      []Step // after that of what is cached, up to the fallback
+	}{
+		{
+			"both closed",
+			[]Store{closed("a"), closed("b")},
+			nil, wait,
+			[]Step{{"permission", "would be asked"}, {"store a", "would be asked"}, {"store b", next}},
+		},
+		{
+			"the first cut off",
+			[]Store{open("a"), closed("b"), half("c")},
+			nil, wait,
+			[]Step{
+				{"permission", "would be asked"},
+				{"store a", off},
+				{"store b", "would be asked instead"},
+				{"store c", next + ", unless another request probes it just now: breaker half open"},
+			},
+		},
+		{
+			"the second cut off",
+			[]Store{closed("a"), open("b")},
+			nil, wait,
+			[]Step{{"permission", "would be asked"}, {"store a", "would be asked"}, {"store b", off}},
+		},
+		{
+			"one for other names",
+			[]Store{elsewhere("a"), closed("b")},
+			nil, wait,
+			[]Step{{"permission", "would be asked"}, {"store a", "is not asked for this name"}, {"store b", "would be asked"}},
+		},
+		{
+			"all cut off that take the name",
+			[]Store{open("a"), elsewhere("b")},
+			nil, "refused with alert 80 (internal_error): the store kept failing and is not asked",
+			[]Step{{"permission", "would be asked"}, {"store a", off}, {"store b", "is not asked for this name"}},
+		},
+		{
+			"none takes the name",
+			[]Store{elsewhere("a")},
+			nil, "refused with alert 112 (unrecognized_name): no store is asked for this name",
+			[]Step{{"permission", "would be asked"}, {"store", "is not asked for this name"}},
+		},
+		{
+			"permission cut off",
+			[]Store{closed("a")},
+			fakePermission{status: breaker.Status{State: breaker.Open, RetryIn: 12 * time.Second, LastError: "refused"}},
+			"refused with alert 80 (internal_error): permission kept failing and is not asked for",
+			[]Step{{"permission", off}},
+		},
+		{
+			"permission probed",
+			[]Store{closed("a")},
+			fakePermission{status: breaker.Status{State: breaker.HalfOpen}},
+			wait,
+			[]Step{
+				{"permission", "would be asked, unless another request probes it just now: breaker half open"},
+				{"store", "would be asked"},
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := serve(t, func(o *Options) { o.Stores, o.Permission = c.stores, c.permission })
+			r.cache.explain = asked
+			explanation, err := r.client.Explain(t.Context(), "a.example", ExplainOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if explanation.Outcome != c.outcome {
+				t.Errorf("%q, want %q", explanation.Outcome, c.outcome)
+			}
+			if diff := cmp.Diff(c.steps, explanation.Steps[3:len(explanation.Steps)-1]); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What is permitted already needs no endpoint.
+func TestExplainRememberedPermission(t *testing.T) {
+	r := serve(t, func(o *Options) { o.Permission = fakePermission{status: breaker.Status{State: breaker.Open}} })
+	r.cache.explain = []cache.Step{{Step: "permission", Result: "yes, as remembered"}, {Step: "store", Result: "would be asked"}}
+	explanation, err := r.client.Explain(t.Context(), "a.example", ExplainOptions{})
+	if err != nil || explanation.Outcome != "a client would wait for the store" {
+		t.Errorf("%+v, %v", explanation, err)
 	}
 }
 

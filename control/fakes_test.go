@@ -15,6 +15,8 @@ import (
 
 	"hellogate/breaker"
 	"hellogate/cache"
+	"hellogate/cache/permission"
+	"hellogate/control/events"
 	"hellogate/sni"
 	"hellogate/store"
 	"hellogate/terminate"
@@ -24,11 +26,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeCache holds what tests put into it.
 type fakeCache struct {
-	mu       sync.Mutex
-	infos    []cache.Info
-	prefetch func(ctx context.Context, name string) (string, string)
-	explain  []cache.Step
-	walks    int
+	flushError error
+	mu         sync.Mutex
+	infos      []cache.Info
+	prefetch   func(ctx context.Context, name string) (string, string)
+	explain    []cache.Step
+	walks      int
 }
 
 func (f *fakeCache) locked() []cache.Info {
@@ -64,7 +67,7 @@ func (f *fakeCache) Stats() cache.Stats {
 	return stats
 }
 
-func (f *fakeCache) remove(matches func(cache.Info) bool) (removed, pinned []string) {
+func (f *fakeCache) remove(matches func(cache.Info) bool) (removed, pinned []string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.infos = slices.DeleteFunc(f.infos, func(info cache.Info) bool {
@@ -78,7 +81,7 @@ func (f *fakeCache) remove(matches func(cache.Info) bool) (removed, pinned []str
 		removed = append(removed, info.Name)
 		return true
 	})
-	return removed, pinned
+	return removed, pinned, f.flushError
 }
 
 func (f *fakeCache) Pin(name string, pairs []store.Pair) error {
@@ -101,19 +104,19 @@ func (f *fakeCache) Unpin(name string) (bool, error) {
 	return len(f.infos) < before, nil
 }
 
-func (f *fakeCache) Flush(names ...string) (flushed, pinned []string) {
+func (f *fakeCache) Flush(names ...string) (flushed, pinned []string, err error) {
 	return f.remove(func(info cache.Info) bool { return slices.Contains(names, info.Name) })
 }
 
-func (f *fakeCache) FlushAll() (flushed, pinned []string) {
+func (f *fakeCache) FlushAll() (flushed, pinned []string, err error) {
 	return f.remove(func(cache.Info) bool { return true })
 }
 
-func (f *fakeCache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string) {
+func (f *fakeCache) FlushPattern(pattern sni.Pattern) (flushed, pinned []string, err error) {
 	return f.remove(func(info cache.Info) bool { return pattern.Match(info.Name) })
 }
 
-func (f *fakeCache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string) {
+func (f *fakeCache) FlushFingerprint(fingerprint [32]byte) (flushed, pinned []string, err error) {
 	return f.remove(func(info cache.Info) bool { return info.Fingerprint == fmt.Sprintf("%x", fingerprint) })
 }
 
@@ -159,6 +162,26 @@ func (fakeTraffic) Route(name string, protocols []string) (*terminate.Route, sni
 type fakeStore breaker.Status
 
 func (f fakeStore) Status() breaker.Status { return breaker.Status(f) }
+
+func (fakeStore) Takes(string) bool { return true }
+
+// fakeElsewhere is a store that is asked for other names alone.
+type fakeElsewhere struct{ fakeStore }
+
+func (fakeElsewhere) Takes(string) bool { return false }
+
+// fakePermission is a permission endpoint.
+type fakePermission struct {
+	status breaker.Status
+	stats  permission.Stats
+}
+
+func (f fakePermission) Status() breaker.Status  { return f.status }
+func (f fakePermission) Stats() permission.Stats { return f.stats }
+
+type fakeHooks events.CommandStats
+
+func (f fakeHooks) Stats() events.CommandStats { return events.CommandStats(f) }
 
 type fakePool terminate.BackendStatus
 

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ type FlushRequest struct {
 
 // FlushResult says what was removed, and which pinned certificates were asked for and stay.
 type FlushResult struct {
-	Result  string   `json:"result"` // "success"
+	Result  string   `json:"result"`           // "success", or "error" with status 500: what was asked for may be on disk still
+	Reason  string   `json:"reason,omitempty"` // of an error
 	Flushed []string `json:"flushed"`
 	Pinned  []string `json:"pinned"`
 }
@@ -88,10 +90,15 @@ func planFlush(request FlushRequest) (plan flushPlan, err error) {
 func (s *Server) flush(w http.ResponseWriter, r *http.Request, plan flushPlan) {
 	// The disk may take its time.
 	patient(w)
-	flushed, pinned := s.remove(plan)
-	plan.describe(by(r, s.options.Log.Info())).Int("flushed", len(flushed)).Int("pinned", len(pinned)).Msg("control: flush")
+	flushed, pinned, err := s.remove(plan)
+	status, line, result := http.StatusOK, s.options.Log.Info(), FlushResult{Result: "success", Flushed: flushed, Pinned: pinned}
+	if err != nil {
+		status, line = http.StatusInternalServerError, s.options.Log.Error().AnErr("reason", err)
+		result.Result, result.Reason = "error", err.Error()
+	}
+	plan.describe(by(r, line)).Int("flushed", len(flushed)).Int("pinned", len(pinned)).Msg("control: flush")
 	deadline(http.NewResponseController(w))
-	answer(w, http.StatusOK, FlushResult{Result: "success", Flushed: flushed, Pinned: pinned})
+	answer(w, status, result)
 }
 
 func (p flushPlan) describe(event *zerolog.Event) *zerolog.Event {
@@ -110,12 +117,13 @@ func (p flushPlan) describe(event *zerolog.Event) *zerolog.Event {
 	return event
 }
 
-// remove does what a plan says, and returns what was removed and what stays, each sorted and never nil.
-func (s *Server) remove(plan flushPlan) (flushed, pinned []string) {
+// remove does what a plan says, and returns what was removed and what stays, each sorted and never nil. All of it is done
+// whatever of it fails; the error is the first.
+func (s *Server) remove(plan flushPlan) (flushed, pinned []string, err error) {
 	certificates := s.options.Certificates
 	flushed, pinned = []string{}, []string{}
-	note := func(removed, stays []string) {
-		flushed, pinned = append(flushed, removed...), append(pinned, stays...)
+	note := func(removed, stays []string, failed error) {
+		flushed, pinned, err = append(flushed, removed...), append(pinned, stays...), cmp.Or(err, failed)
 	}
 	if len(plan.names) > 0 {
 		note(certificates.Flush(plan.names...))
@@ -131,7 +139,7 @@ func (s *Server) remove(plan flushPlan) (flushed, pinned []string) {
 	}
 	slices.Sort(flushed)
 	slices.Sort(pinned)
-	return slices.Compact(flushed), slices.Compact(pinned)
+	return slices.Compact(flushed), slices.Compact(pinned), err
 }
 
 // ParseFingerprint reads a SHA-256 fingerprint in hex, in either case, with or without colons, and as

@@ -22,7 +22,10 @@ func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
 	m := metrics{w}
 	s.trafficMetrics(m)
 	s.cacheMetrics(m)
+	s.diskMetrics(m)
+	s.permissionMetrics(m)
 	s.storeMetrics(m)
+	s.hookMetrics(m)
 	s.backendMetrics(m)
 }
 
@@ -100,6 +103,58 @@ func (s *Server) cacheMetrics(m metrics) {
 	m.counter("cache_loaded_total", "Names that were taken from the disk tier.", stats.Loaded)
 }
 
+func (s *Server) diskMetrics(m metrics) {
+	disk := s.disk()
+	if disk == nil {
+		return
+	}
+	m.gauge("disk_records", "Names in the disk tier.", disk.Records)
+	m.gauge("disk_bytes", "Size of the disk tier's file.", disk.FileBytes)
+	m.gauge("disk_failing", "Whether the disk tier can't be written to.", one(disk.LastError != ""))
+	m.counter("disk_written_total", "Records written to the disk tier.", disk.Written)
+	m.counter("disk_dropped_total", "Records that could not be written to the disk tier.", disk.Dropped)
+	m.counter("disk_damaged_total", "Records of the disk tier that were found damaged.", disk.Damaged)
+}
+
+func (s *Server) permissionMetrics(m metrics) {
+	status := s.permission()
+	if status == nil {
+		return
+	}
+	m.head("permission_total", "counter", "Questions whether a name may be looked up, by what came of them.")
+	for _, result := range []struct {
+		name  string
+		count uint64
+	}{
+		{"yes", status.Yes},
+		{"no", status.No},
+		{"failed", status.Failed},
+		{"cut_off", status.CutOff},
+		{"remembered", status.Remembered},
+	} {
+		m.line("permission_total", result.count, "result", result.name)
+	}
+	m.gauge("permission_held", "Names whose permission is remembered.", status.Held)
+	m.head("permission_breaker_state", "gauge", "1 for the state that permission's breaker is in.")
+	for _, state := range states {
+		m.line("permission_breaker_state", one(status.Breaker == state.String()), "state", state.String())
+	}
+}
+
+func (s *Server) hookMetrics(m metrics) {
+	if s.options.Hooks == nil {
+		return
+	}
+	stats := s.options.Hooks.Stats()
+	m.head("hooks_total", "counter", "Events for the command, by what came of its call.")
+	m.line("hooks_total", stats.Runs-stats.Failed, "result", "ok")
+	m.line("hooks_total", stats.Failed, "result", "failed")
+	m.line("hooks_total", stats.Dropped, "result", "dropped")
+}
+
+// states are those of a breaker.
+var states = []breaker.State{breaker.Closed, breaker.Open, breaker.HalfOpen}
+
 func (s *Server) storeMetrics(m metrics) {
 	m.head("store_requests_total", "counter", "Requests to a store, by what came of them.")
 	for _, store := range s.options.Stores {
@@ -119,8 +174,14 @@ func (s *Server) storeMetrics(m metrics) {
 	m.head("breaker_state", "gauge", "1 for the state that a store's breaker is in.")
 	for _, store := range s.options.Stores {
 		status := store.Status()
-		for _, state := range []breaker.State{breaker.Closed, breaker.Open, breaker.HalfOpen} {
+		for _, state := range states {
 			m.line("breaker_state", one(status.State == state), "store", status.Name, "state", state.String())
+		}
+	}
+	m.head("store_watching", "gauge", "Whether changes in a store that can tell of them are seen.")
+	for _, store := range s.stores() {
+		if store.Watching != nil {
+			m.line("store_watching", one(*store.Watching), "store", store.Name)
 		}
 	}
 }

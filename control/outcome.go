@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"hellogate/breaker"
 	"hellogate/cache"
 	"hellogate/terminate"
 )
@@ -41,9 +40,7 @@ func (s *Server) certificate(explanation *Explanation) {
 		cert := certOf(info, time.Now())
 		explanation.Cached, explanation.Certificate = &cert, cert.Fingerprint
 	}
-	decisive := &explanation.Steps[len(explanation.Steps)-1]
-	cutOff := decisive.Step == "store" && s.guarded(decisive)
-	last := decisive.Step
+	last := s.reach(explanation)
 	s.fallback(explanation)
 	switch {
 	case held:
@@ -57,8 +54,12 @@ func (s *Server) certificate(explanation *Explanation) {
 		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "no store knows it")
 	case last == "remembered failure":
 		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "it could not be fetched")
-	case cutOff:
-		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "the store kept failing and is not asked")
+	case last == noPermission:
+		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "permission kept failing and is not asked for")
+	case last == noStore:
+		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "no store is asked for this name")
+	case last == storesOff:
+		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, storesOff)
 	default:
 		explanation.Outcome = "a client would wait for the store"
 	}
@@ -91,27 +92,6 @@ func served(info cache.Info) string {
 		return fmt.Sprintf("served the certificate of %s, and fetched for itself in the background", info.AliasOf)
 	}
 	return "served from the cache"
-}
-
-// guarded has the step that says that the stores would be asked say what their breakers make of that. It reports
-// whether none would be asked.
-func (s *Server) guarded(step *Step) (cutOff bool) {
-	for _, store := range s.options.Stores {
-		switch status := storeOf(store.Status()); status.Breaker {
-		case breaker.Open.String():
-			cutOff = true
-			step.Result = fmt.Sprintf("would not be asked: breaker open, retry in %ds", status.RetryIn)
-			if status.LastError != "" {
-				step.Result += "; it failed last with: " + status.LastError
-			}
-		case breaker.HalfOpen.String():
-			step.Result = "would be asked, unless another request probes it just now: breaker half open"
-			return false
-		default:
-			return false
-		}
-	}
-	return cutOff
 }
 
 func (s *Server) fallback(explanation *Explanation) {

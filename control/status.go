@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hellogate/breaker"
+	"hellogate/store/chain"
 )
 
 // sampleSize is how many names a status shows.
@@ -19,18 +20,19 @@ const (
 
 // Status is how a hellogate is doing.
 type Status struct {
-	Version     string        `json:"version"`
-	State       string        `json:"state"`    // ok, degraded or draining
-	Problems    []string      `json:"problems"` // what is degraded, the worst first
-	Uptime      int64         `json:"uptime_seconds"`
-	Connections Connections   `json:"connections"`
-	Cache       CacheStatus   `json:"cache"`
-	Disk        *DiskStatus   `json:"disk,omitempty"` // nil: there is no disk tier
-	Stores      []StoreStatus `json:"stores"`
-	Backends    []Backend     `json:"backends"`
-	Process     Process       `json:"process"`
-	Troubled    []Cert        `json:"troubled"` // certificates in trouble, the first to expire first, up to 20
-	Names       []Cert        `json:"names"`    // a sample
+	Version     string            `json:"version"`
+	State       string            `json:"state"`    // ok, degraded or draining
+	Problems    []string          `json:"problems"` // what is degraded, the worst first
+	Uptime      int64             `json:"uptime_seconds"`
+	Connections Connections       `json:"connections"`
+	Cache       CacheStatus       `json:"cache"`
+	Disk        *DiskStatus       `json:"disk,omitempty"`       // nil: there is no disk tier
+	Permission  *PermissionStatus `json:"permission,omitempty"` // nil: nobody is asked
+	Stores      []StoreStatus     `json:"stores"`
+	Backends    []Backend         `json:"backends"`
+	Process     Process           `json:"process"`
+	Troubled    []Cert            `json:"troubled"` // certificates in trouble, the first to expire first, up to 20
+	Names       []Cert            `json:"names"`    // a sample
 }
 
 // Connections counts those of clients.
@@ -98,6 +100,27 @@ type StoreStatus struct {
 	CutOff      uint64     `json:"cut_off"`
 	LastError   string     `json:"last_error"`
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+
+	// Watching is whether changes in it can be seen; nil: it can't tell of any. WatchProblem is why they can't, or not all of
+	// them; empty with false: it has only begun to look.
+	Watching     *bool  `json:"watching,omitempty"`
+	WatchProblem string `json:"watching_problem,omitempty"`
+}
+
+// PermissionStatus is the permission endpoint and its breaker.
+type PermissionStatus struct {
+	URL         string     `json:"url"`     // without its query
+	Breaker     string     `json:"breaker"` // closed, open or half_open
+	Failures    int        `json:"failures"`
+	RetryIn     int64      `json:"retry_in_seconds"`
+	Yes         uint64     `json:"yes"`
+	No          uint64     `json:"no"`
+	Failed      uint64     `json:"failed"`
+	CutOff      uint64     `json:"cut_off"`
+	Remembered  uint64     `json:"remembered"` // answers that needed no request
+	Held        int        `json:"held"`       // answers that are remembered now
+	LastError   string     `json:"last_error"`
+	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
 }
 
 // Backend is a pool of servers.
@@ -131,6 +154,7 @@ func (s *Server) status(now time.Time) Status {
 		Connections: s.connections(),
 		Cache:       s.cache(),
 		Disk:        s.disk(),
+		Permission:  s.permission(),
 		Stores:      s.stores(),
 		Backends:    s.backends(),
 		Process:     s.process(),
@@ -207,11 +231,43 @@ func (s *Server) disk() *DiskStatus {
 }
 
 func (s *Server) stores() []StoreStatus {
+	var sights map[string]chain.Sight
+	if s.options.Watching != nil {
+		sights = s.options.Watching()
+	}
 	stores := make([]StoreStatus, 0, len(s.options.Stores))
 	for _, store := range s.options.Stores {
-		stores = append(stores, storeOf(store.Status()))
+		status := storeOf(store.Status())
+		if sight, watches := sights[status.Name]; watches {
+			status.Watching = &sight.Seen
+			if sight.Problem != nil {
+				status.WatchProblem = sight.Problem.Error()
+			}
+		}
+		stores = append(stores, status)
 	}
 	return stores
+}
+
+func (s *Server) permission() *PermissionStatus {
+	if s.options.Permission == nil {
+		return nil
+	}
+	guard, stats := storeOf(s.options.Permission.Status()), s.options.Permission.Stats()
+	return &PermissionStatus{
+		URL:         guard.Name,
+		Breaker:     guard.Breaker,
+		Failures:    guard.Failures,
+		RetryIn:     guard.RetryIn,
+		Yes:         stats.Yes,
+		No:          stats.No,
+		Failed:      stats.Failures,
+		CutOff:      guard.CutOff,
+		Remembered:  stats.Remembered,
+		Held:        stats.Held,
+		LastError:   guard.LastError,
+		LastErrorAt: guard.LastErrorAt,
+	}
 }
 
 func storeOf(status breaker.Status) StoreStatus {

@@ -97,9 +97,11 @@ func problems(status Status, found trouble, noDisk string) []string {
 			list = append(list, fmt.Sprintf("store %s kept failing: breaker half open, one request probes it", store.Name))
 		}
 	}
+	list = append(list, unseen(status.Stores)...)
+	list = append(list, permissionProblems(status.Permission)...)
 	for _, backend := range status.Backends {
 		if down := backend.down(); down > 0 {
-			list = append(list, fmt.Sprintf("backend %s: %d of %d servers down", backend.Name, down, len(backend.Servers)))
+			list = append(list, fmt.Sprintf("backend %s: %d of %s down", backend.Name, down, Numbered(len(backend.Servers), "server", "servers")))
 		}
 	}
 	if status.Cache.DroppingStopped {
@@ -111,21 +113,60 @@ func problems(status Status, found trouble, noDisk string) []string {
 	case disk != nil && disk.LastError != "":
 		list = append(list, fmt.Sprintf("disk tier %s: what changes does not survive a restart: %s", disk.Path, disk.LastError))
 	}
-	list = appendCount(list, found.expiring, "expire soon, and no newer one could be had")
-	list = appendCount(list, found.pinned, "pinned by hand expire soon: put newer ones there, or they give way to the store")
-	list = appendCount(list, found.withdrawn, "withdrawn: their store knows the name no more")
-	list = appendCount(list, found.failing, "could not be fetched again at the last attempt")
+	list = append(list, found.problems()...)
 	if connections := status.Connections; connections.Limit > 0 && connections.Active*10 >= connections.Limit*9 {
 		list = append(list, fmt.Sprintf("%d of %d connections in use", connections.Active, connections.Limit))
 	}
 	return list
 }
 
-func appendCount(list []string, count int, what string) []string {
-	if count == 0 {
-		return list
+// unseen says of which stores changes can't be seen.
+func unseen(stores []StoreStatus) (list []string) {
+	for _, store := range stores {
+		if store.WatchProblem != "" {
+			list = append(list, fmt.Sprintf("store %s: what changes in it may be served late: %s", store.Name, store.WatchProblem))
+		}
 	}
-	return append(list, fmt.Sprintf("certificates: %d %s", count, what))
+	return list
+}
+
+func permissionProblems(status *PermissionStatus) []string {
+	switch {
+	case status != nil && status.Breaker == "open":
+		return []string{fmt.Sprintf("permission %s is not asked, it kept failing, and names without a certificate get none: "+
+			"breaker open, retry in %ds", status.URL, status.RetryIn)}
+	case status != nil && status.Breaker == "half_open":
+		return []string{fmt.Sprintf("permission %s kept failing: breaker half open, one request probes it", status.URL)}
+	}
+	return nil
+}
+
+func (t *trouble) problems() (list []string) {
+	for _, each := range []struct {
+		count     int
+		one, many string
+	}{
+		{t.expiring, "expires soon, and no newer one could be had", "expire soon, and no newer ones could be had"},
+		{
+			t.pinned, "pinned by hand expires soon: put a newer one there, or it gives way to the store",
+			"pinned by hand expire soon: put newer ones there, or they give way to the store",
+		},
+		{t.withdrawn, "withdrawn: its store knows the name no more", "withdrawn: their stores know the names no more"},
+		{t.failing, "could not be fetched again at the last attempt", "could not be fetched again at the last attempt"},
+	} {
+		if each.count > 0 {
+			list = append(list, "certificates: "+Numbered(each.count, each.one, each.many))
+		}
+	}
+	return list
+}
+
+// Numbered writes a count and what is counted, as one or as many.
+func Numbered[N int | int64 | uint64](count N, one, many string) string {
+	if count == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", count, many)
 }
 
 func (b Backend) down() int {

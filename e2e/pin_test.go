@@ -168,7 +168,7 @@ func TestPinAboutToExpire(t *testing.T) {
 		return e.text("level") == "warn" && e.text("name") == "a.example" && strings.Contains(e.text("message"), "about to expire")
 	})
 	w.eventually("status begins with it", func() bool {
-		return strings.Contains(w.ctl("status").stdout, "! certificates: 1 pinned by hand expire soon")
+		return strings.Contains(w.ctl("status").stdout, "! certificates: 1 pinned by hand expires soon")
 	})
 	wantExit(t, "cert show", w.ctl("cert", "show", "a.example"), 0, "about to expire")
 }

@@ -202,7 +202,7 @@ func TestStatusOfTheDiskTier(t *testing.T) {
 	w, tier := newPinWorld(t)
 	w.visit("a.example")
 	w.eventually("it holds a name", func() bool {
-		return regexp.MustCompile(`(?m)^disk +` + regexp.QuoteMeta(tier) + `: 1 names in \d+`).MatchString(w.ctl("status").stdout)
+		return regexp.MustCompile(`(?m)^disk +` + regexp.QuoteMeta(tier) + `: 1 name in \d+`).MatchString(w.ctl("status").stdout)
 	})
 	without := newWorld(t)
 	if text := without.ctl("status").stdout; regexp.MustCompile(`(?m)^disk`).MatchString(text) {

@@ -10,7 +10,10 @@ import (
 	"strings"
 )
 
-// address is where an HTTP store is: the URL that requests are made of, and the Unix socket to send them over, if any.
+// Address is where something is that is asked over HTTP: the URL that requests are made of, and the Unix socket to send them
+// over, if any.
+type Address = address
+
 type address struct {
 	base   *url.URL
 	socket string
@@ -18,17 +21,26 @@ type address struct {
 	shown string
 }
 
-func parseAddress(text string, plaintext bool) (address, error) {
+// Base is the URL that requests are made of; it is not to be changed.
+func (a address) Base() *url.URL { return a.base }
+
+// Socket is the path of the Unix socket to send requests over; "" is none.
+func (a address) Socket() string { return a.socket }
+
+// String is the URL for people, without its query, which may hold a secret.
+func (a address) String() string { return a.shown }
+
+// ParseAddress reads https://host:port/path, http:// likewise, or unix:///path/to.sock, with ":/path" behind it. It must hold
+// no password. exposed says what http:// to more than loopback would lay open, which makes that an error; "" allows it. Its
+// errors begin with "url" and repeat neither a query nor what could not be parsed.
+func ParseAddress(text, exposed string) (Address, error) {
 	// The parser's own error is left out: it quotes what may be a password.
 	base, err := url.Parse(text)
-	if err != nil {
-		return address{}, errors.New("the store's url is malformed: https://host:port/path expected")
+	if err != nil || base.Opaque != "" || base.Fragment != "" {
+		return Address{}, errors.New("url malformed: https://host:port/path expected, without a fragment")
 	}
 	if base.User != nil {
-		return address{}, errors.New("the store's url holds a user name or password: give a token file or a client certificate instead")
-	}
-	if base.Fragment != "" || base.Opaque != "" {
-		return address{}, errors.New("the store's url is malformed: https://host:port/path expected, without a fragment")
+		return Address{}, errors.New("url holds a user name or password, which has no place in it")
 	}
 	shown := *base
 	shown.RawQuery, shown.ForceQuery = "", false
@@ -37,30 +49,46 @@ func parseAddress(text string, plaintext bool) (address, error) {
 	case "unix":
 		return result, result.useSocket()
 	case "http", "https":
-		if base.Hostname() == "" {
-			return address{}, fmt.Errorf("store url %q has no host", result.shown)
-		}
-		if base.Scheme == "http" && !plaintext && !loopback(base.Hostname()) {
-			return address{}, fmt.Errorf("store url %q: private keys would cross the network in plain text: "+
-				"use https, or allow it with plaintext", result.shown)
-		}
-		return result, nil
+		return result, result.checkHost(exposed)
 	}
-	return address{}, fmt.Errorf("store url %q: scheme %q: https, http or unix expected", result.shown, base.Scheme)
+	return Address{}, fmt.Errorf("url %q: scheme %q: https, http or unix expected", result.shown, base.Scheme)
 }
 
-// useSocket takes unix:///path/to.sock, or unix:///path/to.sock:/prefix for a store that is not at the root.
+func (a *address) checkHost(exposed string) error {
+	if a.base.Hostname() == "" {
+		return fmt.Errorf("url %q has no host", a.shown)
+	}
+	if a.base.Scheme == "http" && exposed != "" && !loopback(a.base.Hostname()) {
+		return fmt.Errorf("url %q: %s: use https, or allow it with plaintext", a.shown, exposed)
+	}
+	return nil
+}
+
+// useSocket takes unix:///path/to.sock, or unix:///path/to.sock:/path for what is not at the root.
 func (a *address) useSocket() error {
-	path, prefix, found := strings.Cut(a.base.Path, ":/")
+	path, below, found := strings.Cut(a.base.Path, ":/")
 	if a.base.Host != "" || !strings.HasPrefix(path, "/") {
-		return fmt.Errorf("store url %q: unix:///path/to/socket expected, with three slashes", a.shown)
+		return fmt.Errorf("url %q: unix:///path/to/socket expected, with three slashes", a.shown)
 	}
 	if found {
-		prefix = "/" + prefix
+		below = "/" + below
 	}
 	a.socket = path
-	a.base = &url.URL{Scheme: "http", Host: "localhost", Path: prefix, RawQuery: a.base.RawQuery}
+	a.base = &url.URL{Scheme: "http", Host: "localhost", Path: below, RawQuery: a.base.RawQuery}
 	return nil
+}
+
+// parseAddress reads the URL of a store.
+func parseAddress(text string, plaintext bool) (address, error) {
+	exposed := "private keys would cross the network in plain text"
+	if plaintext {
+		exposed = ""
+	}
+	where, err := ParseAddress(text, exposed)
+	if err != nil {
+		return address{}, fmt.Errorf("store %w", err)
+	}
+	return where, nil
 }
 
 func loopback(host string) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -44,20 +45,25 @@ func flush(c *cli.Context) error {
 	asked, out := client(c), stdout(c)
 	defer asked.Close()
 	total := control.FlushResult{Result: "success", Flushed: []string{}, Pinned: []string{}}
+	var failed error // the first that did; what can be flushed is
 	for _, request := range requests {
 		result, err := asked.Flush(c.Context, request)
 		if err != nil {
-			return err
+			failed = cmp.Or(failed, err)
+			continue
 		}
 		total.Flushed = append(total.Flushed, result.Flushed...)
 		total.Pinned = append(total.Pinned, result.Pinned...)
 	}
 	slices.Sort(total.Flushed)
 	total.Flushed = slices.Compact(total.Flushed)
-	if isJSON(c) {
-		return json.NewEncoder(out).Encode(total)
+	if failed != nil && len(total.Flushed) == 0 {
+		return failed
 	}
-	return report.Flushed(out, total)
+	if isJSON(c) {
+		return cmp.Or(failed, json.NewEncoder(out).Encode(total))
+	}
+	return cmp.Or(failed, report.Flushed(out, total))
 }
 
 // flushRequests are one request for the names and the flags, and one for each further pattern.

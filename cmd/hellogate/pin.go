@@ -39,12 +39,18 @@ func certPutCommand() *cli.Command {
 
 func putCert(c *cli.Context, name string) error {
 	chain, err := readPEM(c.String("cert"))
+	if err == nil {
+		err = holdsChain(c.String("cert"), chain)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("--cert: %w", err)
 	}
 	key, err := readPEM(c.String("key"))
+	if err == nil {
+		err = holdsKey(c.String("key"), key)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("--key: %w", err)
 	}
 	asked := client(c)
 	defer asked.Close()

@@ -104,7 +104,7 @@ func (p *prefetching) tell(result control.PrefetchResult) error {
 
 func (p *prefetching) conclude() error {
 	if p.missed > 0 {
-		return fmt.Errorf("%d of %d names could not be had", p.missed, p.done)
+		return fmt.Errorf("%d of %s could not be had", p.missed, control.Numbered(p.done, "name", "names"))
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func (p *progress) tell(of *prefetching, last bool) {
 	}
 	p.told = now
 	rate := float64(of.done) / max(now.Sub(p.began).Seconds(), 0.001)
-	fmt.Fprintf(p.out, "%d names, %d could not be had, %.0f a second\n", of.done, of.missed, rate)
+	fmt.Fprintf(p.out, "%s, %d could not be had, %.0f a second\n", control.Numbered(of.done, "name", "names"), of.missed, rate)
 }
 
 // eachName reads one name a line. What is none is handed on with the reason; the rest is read all the same.

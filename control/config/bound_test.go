@@ -20,6 +20,8 @@ func TestShortestDurations(t *testing.T) {
 		{least + "cache: {route_ttl: %s}", "1s", "999ms"},
 		{least + "permission: {timeout: %s}", "10ms", "1ns"},
 		{least + "hooks: {timeout: %s}", "10ms", "1ns"},
+		{least + "permission: {breaker: {reset: %s}}", "10ms", "1ns"},
+		{withStores("{http: {url: https://a.example, form: peter_sslers, autocert: true, autocert_timeout: %s}}"), "10ms", "1ns"},
 		{withStores("{redis: {url: redis://localhost, timeout: %s}}"), "10ms", "1ns"},
 		{withStores("{dir: {path: a}, breaker: {reset: %s}}"), "10ms", "1ns"},
 		{least + "limits: {hello_timeout: %s}", "10ms", "1ns"},

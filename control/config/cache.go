@@ -72,4 +72,6 @@ type Permission struct {
 	// Plaintext allows http:// to other machines. Default false; loopback needs
 	// no permission.
 	Plaintext bool `yaml:"plaintext"`
+	// Breaker is Config.Breaker with what is said otherwise of the service.
+	Breaker Breaker `yaml:"breaker"`
 }

@@ -44,6 +44,7 @@ func (c *checker) checkLookups() {
 
 func (c *checker) checkPermission() {
 	c.notShorter("permission.timeout", c.Permission.Timeout, leastTimeout)
+	c.checkOwnBreaker("permission.breaker", c.Permission.Breaker)
 	if c.Permission.URL == "" {
 		if c.Permission.CAFile != "" || c.Permission.Plaintext {
 			c.warn("permission", "nobody is asked without permission.url")

@@ -16,7 +16,7 @@ func (c *checker) checkStores() {
 	for i, store := range c.Stores {
 		path := fmt.Sprintf("stores[%d]", i)
 		c.checkStore(path, store)
-		c.checkStoreBreaker(path+".breaker", store.Breaker)
+		c.checkOwnBreaker(path+".breaker", store.Breaker)
 		for j, allowed := range store.Allow {
 			if allowed.IsValid() && allowed.Bits() == 0 {
 				c.warn(fmt.Sprintf("%s.allow[%d]", path, j), "whoever writes this store's answers can reach every address from here")
@@ -90,9 +90,9 @@ func (c *checker) checkWriteBack() {
 	}
 }
 
-// checkStoreBreaker checks what a store says of its breaker. What it inherits
-// is checked where it was written.
-func (c *checker) checkStoreBreaker(path string, breaker Breaker) {
+// checkOwnBreaker checks what is said of the breaker of one store, or of the
+// permission service. What it inherits is checked where it was written.
+func (c *checker) checkOwnBreaker(path string, breaker Breaker) {
 	if _, own := c.origin.places[path+".failures"]; own {
 		c.atLeast(path+".failures", breaker.Failures, 1)
 	}
@@ -110,6 +110,10 @@ func (c *checker) checkHTTP(path string, store *HTTPStore) {
 	}
 	if store.Autocert && store.Form != FormPeterSSLers && !c.faults.touch(path+".form") {
 		c.problem(path+".autocert", "only form: peter_sslers has it")
+	}
+	c.notShorter(path+".autocert_timeout", store.AutocertTimeout, leastTimeout)
+	if store.AutocertTimeout != defaultAutocertTimeout && !store.Autocert {
+		c.warn(path+".autocert_timeout", "nothing is obtained without autocert: true")
 	}
 	c.checkFetching(path, store.Timeout, store.Fetches, store.InsecureSkipVerify)
 }

@@ -28,7 +28,8 @@ type Config struct {
 	// first that knows a name answers. At least one.
 	Stores []Store `yaml:"stores"`
 	// Breaker stops asking a store that keeps failing. Every store has one of
-	// its own; this is what those use that do not say otherwise.
+	// its own, and so has the permission service; this is what those use that do
+	// not say otherwise.
 	Breaker Breaker `yaml:"breaker"`
 	// Cache holds what stores answered.
 	Cache Cache `yaml:"cache"`
@@ -193,7 +194,8 @@ type PeterSSLers struct {
 	// Username and PasswordFile are what a request must show, by basic
 	// authentication. Optional on loopback, but only together.
 	Username string `yaml:"username"`
-	// PasswordFile holds the password of Username.
+	// PasswordFile holds the password of Username; it is read again when it
+	// changes.
 	PasswordFile string `yaml:"password_file"`
 }
 

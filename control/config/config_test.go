@@ -205,7 +205,7 @@ func TestParse(t *testing.T) {
 		{"look-ups without limit", "lookups: {rate: 0, burst: 0, per_client: 0, per_client_burst: 0}", func(c *Config) any { return c.Lookups }, Lookups{}},
 		{
 			"a permission with a query", `permission: {url: "https://h/ask?tenant=7", timeout: 1s}`, func(c *Config) any { return c.Permission },
-			Permission{URL: "https://h/ask?tenant=7", Timeout: time.Second},
+			Permission{URL: "https://h/ask?tenant=7", Timeout: time.Second, Breaker: Breaker{5, 30 * time.Second}},
 		},
 		{"no permission", `permission: {url: ""}`, func(c *Config) any { return c.Permission }, Defaults().Permission},
 		{
@@ -279,7 +279,7 @@ func TestWarnings(t *testing.T) {
 	config := mustParse(t, `
 listeners: [{address: ":443"}]
 stores:
-  - http: {url: "http://localhost/certs", insecure_skip_verify: true, timeout: 10s}
+  - http: {url: "http://localhost/certs", insecure_skip_verify: true, timeout: 10s, autocert_timeout: 2m}
 backends:
   mail: {servers: [{address: "10.0.0.5:143"}]}
   web: {servers: [{address: "10.0.0.5:80"}]}
@@ -291,6 +291,7 @@ control: {mode: 0606, group: ops}
 	for _, want := range []string{
 		"backends.web: no route uses it",
 		"stores[0].http.insecure_skip_verify: whoever answers",
+		"stores[0].http.autocert_timeout: nothing is obtained without autocert: true",
 		"stores[0].http.timeout: 10s is longer than cache.lookup_timeout, 5s",
 		"stores[0].http.url: no certificate is looked at over http://",
 		"cache.ttl: 1m0s is less than min_ttl, 5m0s",
@@ -303,7 +304,7 @@ control: {mode: 0606, group: ops}
 			t.Errorf("no warning %q in %q", want, config.Warnings)
 		}
 	}
-	if len(config.Warnings) != 9 || !strings.HasPrefix(config.Warnings[0], "test.yaml:") {
+	if len(config.Warnings) != 10 || !strings.HasPrefix(config.Warnings[0], "test.yaml:") {
 		t.Errorf("warnings: %q", config.Warnings)
 	}
 }

@@ -44,7 +44,7 @@ func (c *Config) setDefaults() {
 		RouteTTL:      time.Minute,
 	}
 	c.Lookups = Lookups{Rate: 500, Burst: 5000, PerClient: 20, PerClientBurst: 200}
-	c.Permission = Permission{Timeout: 2 * time.Second}
+	c.Permission = Permission{Timeout: 2 * time.Second, Breaker: Breaker{Failures: unset, Reset: unset}}
 	c.Hooks = Hooks{Timeout: 30 * time.Second}
 	c.Fallback = Fallback{On: []Occasion{OnUnknown, OnFailure}}
 	c.Log = Log{Level: LogInfo, Format: LogJSON, Access: true}
@@ -57,8 +57,10 @@ func (s *Store) setDefaults() {
 	*s = Store{Breaker: Breaker{Failures: unset, Reset: unset}}
 }
 
+const defaultAutocertTimeout = time.Minute
+
 func (s *HTTPStore) setDefaults() {
-	*s = HTTPStore{Form: FormPath, Timeout: 2 * time.Second, Fetches: 64}
+	*s = HTTPStore{Form: FormPath, AutocertTimeout: defaultAutocertTimeout, Timeout: 2 * time.Second, Fetches: 64}
 }
 
 const defaultPrefix = "hellogate:"
@@ -87,6 +89,7 @@ func (c *Config) complete() {
 		c.Stores[i].complete()
 		c.Stores[i].Breaker.inherit(c.Breaker)
 	}
+	c.Permission.Breaker.inherit(c.Breaker)
 	if len(c.Routes) == 0 && len(c.Backends) == 1 {
 		c.Routes = []Route{{Action: Terminate, Truncation: TruncationFIN, Backend: c.BackendNames()[0]}}
 	}

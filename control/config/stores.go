@@ -41,6 +41,9 @@ type HTTPStore struct {
 	// Autocert asks peter_sslers for a certificate that it obtains if it has
 	// none, and needs Form "peter_sslers". Default false.
 	Autocert bool `yaml:"autocert"`
+	// AutocertTimeout bounds one request that obtains a certificate. No handshake
+	// waits that long: it is there for the next one. Default 1m.
+	AutocertTimeout time.Duration `yaml:"autocert_timeout"`
 	// TokenFile holds the bearer token; it is read again when it changes.
 	// Optional; the environment's HELLOGATE_STORE_TOKEN is used without it.
 	TokenFile string `yaml:"token_file"`
@@ -119,7 +122,8 @@ type RedisStore struct {
 	Fetches int `yaml:"fetches"`
 }
 
-// Breaker says when a failing store is no longer asked, and for how long.
+// Breaker says when a failing store, or the permission service, is no longer
+// asked, and for how long.
 type Breaker struct {
 	// Failures is how many in a row open the breaker. Default 5.
 	Failures int `yaml:"failures"`

@@ -31,10 +31,17 @@ stores:
     write_back: true
   - redis: {url: "unix:///run/redis.sock?db=9", layout: json, prefix: "certs/"}
     breaker:
-  - http: {url: "https://certs.example/.well-known/peter_sslers", form: peter_sslers, autocert: true, username: hello, password_file: p}
+  - http: {url: "https://certs.example/.well-known/peter_sslers", form: peter_sslers, autocert: true, autocert_timeout: 3m, username: hello, password_file: p}
 breaker: {failures: 7, reset: 3s}
+permission: {url: "https://certs.example/ask", breaker: {failures: 9}}
 backends: {mail: {servers: [{address: "10.0.0.5:143"}]}}
 `)
+	if got, want := config.Permission.Breaker, (Breaker{9, 3 * time.Second}); got != want {
+		t.Errorf("permission.breaker = %v, want %v", got, want)
+	}
+	if got := config.Stores[3].HTTP.AutocertTimeout; got != 3*time.Minute {
+		t.Errorf("autocert_timeout = %v", got)
+	}
 	names := make([]string, 0, len(config.Stores))
 	breakers := make([]Breaker, 0, len(config.Stores))
 	for _, store := range config.Stores {

@@ -77,6 +77,7 @@ func (i *Instance) openPermission() error {
 		Timeout:   settings.Timeout,
 		CAFile:    settings.CAFile,
 		Plaintext: settings.Plaintext,
+		Breaker:   i.breakerOptions(settings.Breaker),
 	})
 	if err != nil {
 		return i.describe("permission", err)

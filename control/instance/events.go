@@ -24,6 +24,7 @@ func (i *Instance) openEvents() error {
 	if err != nil {
 		return i.describe("hooks.command", err)
 	}
+	i.hooks = command
 	i.closeLater(command.Close)
 	i.events = events.NewHub(command.Publish)
 	return nil
@@ -43,13 +44,14 @@ func (i *Instance) openPeterSSLers() error {
 	if settings.Address == "" {
 		return nil
 	}
-	var password string
-	var err error
+	var password func() (string, error)
 	if settings.PasswordFile != "" {
-		if password, err = store.PasswordFile(settings.PasswordFile)(); err != nil {
+		password = store.PasswordFile(settings.PasswordFile)
+		if _, err := password(); err != nil {
 			return i.describe("control.peter_sslers.password_file", err)
 		}
 	}
+	var err error
 	i.peter, err = petersslers.Listen(petersslers.Options{
 		Address:      settings.Address,
 		Username:     settings.Username,

@@ -48,6 +48,7 @@ type Instance struct {
 	disk       *disk.Tier             // nil: there is none
 	noDisk     string                 // why there is none that is configured
 	events     *events.Hub
+	hooks      *events.Command     // nil: none is called
 	peter      *petersslers.Server // nil: there is none
 	backends   map[string]*terminate.Backend
 	cache      *cache.Cache
@@ -145,12 +146,13 @@ func (i *Instance) openControl() error {
 	}
 	i.closeLater(func() { socket.Close() })
 	i.socket = socket
-	i.control = control.NewServer(control.Options{
+	options := control.Options{
 		Version:      i.options.Version,
 		Started:      i.started,
 		Certificates: i.cache,
 		Traffic:      i.traffic,
 		Stores:       i.storeStatuses(),
+		Watching:     i.chain.Sights,
 		Backends:     i.pools(),
 		Fallback: control.Fallback{
 			OnUnknown: i.config.Fallback.Serves(config.OnUnknown),
@@ -168,7 +170,15 @@ func (i *Instance) openControl() error {
 
 		RSASignatures:       libcrypto.Describe(),
 		RSASignaturesFailed: libcrypto.Failures,
-	})
+	}
+	// An interface that holds a nil pointer would not be nil.
+	if i.permission != nil {
+		options.Permission = i.permission
+	}
+	if i.hooks != nil {
+		options.Hooks = i.hooks
+	}
+	i.control = control.NewServer(options)
 	return nil
 }
 

@@ -286,3 +286,88 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 		t.Errorf("%d connections with %d descriptors", got, files)
 	}
 }
+
+// A store whose changes can't be seen is among what is wrong, for as long as that is so.
+func TestStatusSaysWhetherChangesAreSeen(t *testing.T) {
+	loaded := configuration(t, "")
+	loaded.Stores[0].Dir.Path = t.TempDir() // its own has the control socket in it
+	client := running(t, loaded)
+	seen := func(is bool, problem string) func(control.Status) bool {
+		return func(status control.Status) bool {
+			watching := status.Stores[0].Watching
+			return watching != nil && *watching == is && strings.Contains(strings.Join(status.Problems, "\n"), problem) &&
+				(problem == "") == (status.State == control.StateOK)
+		}
+	}
+	waitFor(t, client, seen(true, ""))
+	folder := loaded.Stores[0].Dir.Path
+	if err := os.Rename(folder, folder+".away"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, client, seen(false, "what changes in it may be served late"))
+	if err := os.Rename(folder+".away", folder); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, client, seen(true, ""))
+}
+
+// A permission endpoint that is down is cut off as configured, and said to be.
+func TestPermissionIsCutOff(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	client := running(t, configuration(t, fmt.Sprintf("permission: {url: \"http://%s/ask?key=marker\", breaker: {failures: 2}}", closed.Addr())))
+	for result, err := range client.Prefetch(t.Context(), []string{"a.example", "b.example", "c.example", "d.example"}) {
+		if err != nil || result.Result != "failed" {
+			t.Errorf("%+v, %v", result, err)
+		}
+	}
+	waitFor(t, client, func(status control.Status) bool {
+		asked := status.Permission
+		return asked != nil && asked.Breaker == "open" && asked.Failures >= 2 && asked.URL == "http://"+closed.Addr().String()+"/ask" &&
+			strings.Contains(strings.Join(status.Problems, "\n"), "is not asked, it kept failing")
+	})
+	explanation, err := client.Explain(t.Context(), "e.example", control.ExplainOptions{ALPN: []string{"h2"}})
+	if err != nil || !strings.Contains(explanation.Outcome, "kept failing and is not asked") {
+		t.Errorf("%+v, %v", explanation, err)
+	}
+}
+
+// What is said of a store's time-outs reaches the store.
+func TestAutocertTimeout(t *testing.T) {
+	loaded, err := config.Parse("test.yaml", []byte(`
+listeners: [{address: "127.0.0.1:0"}]
+stores: [{http: {url: "https://s.example/x", form: peter_sslers, autocert: true, autocert_timeout: 90s}}]
+backends: {mail: {servers: [{address: "127.0.0.1:9"}]}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := (&Instance{config: loaded}).httpOptions(loaded.Stores[0]).AutocertTimeout; got != 90*time.Second {
+		t.Errorf("%v", got)
+	}
+}
+
+// running runs a balancer until the test ends.
+func running(t *testing.T, loaded *config.Config) *control.Client {
+	t.Helper()
+	balancer, err := New(loaded, Options{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		balancer.Run(ctx)
+	}()
+	client := control.NewClient(loaded.Control.Socket)
+	t.Cleanup(func() {
+		client.Close()
+		cancel()
+		<-ended
+	})
+	return client
+}

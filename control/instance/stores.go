@@ -19,8 +19,12 @@ type guarded struct {
 	name    string
 	fetches int // at once
 	files   int // that each has open
+	link    chain.Link
 	*breaker.Breaker
 }
+
+// Takes reports whether the store is asked for a name.
+func (g guarded) Takes(name string) bool { return g.link.Takes(name) }
 
 // dirFetches is how many names a directory is asked for at once.
 const dirFetches = 64
@@ -63,12 +67,7 @@ func (i *Instance) openStores() error {
 
 // link puts a store behind its breaker and into the chain.
 func (i *Instance) link(settings config.Store, kind opened) chain.Link {
-	guard := breaker.New(settings.Name, kind.Store, breaker.Options{
-		Failures: settings.Breaker.Failures,
-		Reset:    settings.Breaker.Reset,
-		Log:      i.options.Log,
-	})
-	i.stores = append(i.stores, guarded{name: settings.Name, fetches: kind.fetches, files: kind.files, Breaker: guard})
+	guard := breaker.New(settings.Name, kind.Store, i.breakerOptions(settings.Breaker))
 	link := chain.Link{
 		Name:      settings.Name,
 		Store:     guard,
@@ -82,7 +81,12 @@ func (i *Instance) link(settings config.Store, kind opened) chain.Link {
 	if writer, takes := kind.Store.(store.Writer); takes {
 		link.Writer = writer
 	}
+	i.stores = append(i.stores, guarded{name: settings.Name, fetches: kind.fetches, files: kind.files, link: link, Breaker: guard})
 	return link
+}
+
+func (i *Instance) breakerOptions(settings config.Breaker) breaker.Options {
+	return breaker.Options{Failures: settings.Failures, Reset: settings.Reset, Log: i.options.Log}
 }
 
 func (i *Instance) openStore(settings config.Store) (opened, error) {
@@ -138,6 +142,7 @@ func (i *Instance) httpOptions(settings config.Store) store.HTTPOptions {
 		URL:                http.URL,
 		Form:               string(http.Form),
 		Autocert:           http.Autocert,
+		AutocertTimeout:    http.AutocertTimeout,
 		TokenFile:          http.TokenFile,
 		Username:           http.Username,
 		PasswordFile:       http.PasswordFile,

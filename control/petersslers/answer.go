@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"hellogate/sni"
 )
 
@@ -98,9 +100,13 @@ func (s *Server) unauthorized(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) expireAll(w http.ResponseWriter, r *http.Request) {
-	flushed, pinned := s.options.Certificates.FlushAll()
-	s.options.Log.Info().Str("peer", r.RemoteAddr).Bool("all", true).Int("flushed", len(flushed)).Int("pinned", len(pinned)).
+	flushed, pinned, err := s.options.Certificates.FlushAll()
+	s.line(err).Str("peer", r.RemoteAddr).Bool("all", true).Int("flushed", len(flushed)).Int("pinned", len(pinned)).
 		Msg("peter_sslers: expire")
+	if err != nil {
+		s.refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
 	s.answer(w, http.StatusOK, expired{Result: "success", Expired: "all", sender: s.sender()})
 }
 
@@ -116,10 +122,22 @@ func (s *Server) expireDomain(w http.ResponseWriter, r *http.Request, path strin
 		s.refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	flushed, pinned := s.options.Certificates.Flush(name)
-	s.options.Log.Info().Str("peer", r.RemoteAddr).Str("name", name).Int("flushed", len(flushed)).Int("pinned", len(pinned)).
+	flushed, pinned, err := s.options.Certificates.Flush(name)
+	s.line(err).Str("peer", r.RemoteAddr).Str("name", name).Int("flushed", len(flushed)).Int("pinned", len(pinned)).
 		Msg("peter_sslers: expire")
+	if err != nil {
+		s.refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
 	s.answer(w, http.StatusOK, expired{Result: "success", Expired: "domain", Domain: name, sender: s.sender()})
+}
+
+// line begins the line of the log on a flush.
+func (s *Server) line(err error) *zerolog.Event {
+	if err != nil {
+		return s.options.Log.Error().AnErr("reason", err)
+	}
+	return s.options.Log.Info()
 }
 
 // isNotOfName tells a URI with something else at its end from one with a name that is none.

@@ -2,6 +2,7 @@ package petersslers
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -85,5 +86,17 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 	if len(got.Keys.Valid) != 1000 || len(got.Keys.Invalid) != 24 {
 		t.Errorf("%d valid, %d invalid", len(got.Keys.Valid), len(got.Keys.Invalid))
+	}
+}
+
+// What may be on disk still is not said to have expired.
+func TestExpireFails(t *testing.T) {
+	for _, path := range []string{"/expire/all", "/expire/domain/a.example"} {
+		r := serve(t, nil)
+		r.cache.fails = errors.New("the disk could not be looked through")
+		want := `{"result":"error","expired":"None","reason":"the disk could not be looked through",` + by
+		if status, body, _ := r.ask(t, "GET", prefix+path, ""); status != 500 || body != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
 	}
 }

@@ -67,7 +67,7 @@ func (p pool) expire(t *testing.T, what string) (success []bool) {
 }
 
 func TestTheirClient(t *testing.T) {
-	login := func(o *Options) { o.Username, o.Password = "ops", "marker" }
+	login := func(o *Options) { o.Username, o.Password = "ops", says("marker") }
 	first, second := serve(t, login), serve(t, nil)
 	for _, r := range []*running{first, second} {
 		r.cache.names, r.cache.unknown = []string{"a.example", "b.example"}, []string{"c.example"}

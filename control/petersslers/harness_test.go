@@ -28,10 +28,11 @@ type fakeCache struct {
 	mu             sync.Mutex
 	names, unknown []string
 	flushes        []string      // as they were asked for
+	fails          error         // of a flush
 	began, wait    chan struct{} // of a flush of everything; nil: it takes no time
 }
 
-func (f *fakeCache) FlushAll() (flushed, pinned []string) {
+func (f *fakeCache) FlushAll() (flushed, pinned []string, err error) {
 	if f.wait != nil {
 		close(f.began)
 		<-f.wait
@@ -40,10 +41,10 @@ func (f *fakeCache) FlushAll() (flushed, pinned []string) {
 	defer f.mu.Unlock()
 	f.flushes = append(f.flushes, "*")
 	flushed, f.names, f.unknown = f.names, nil, nil
-	return flushed, nil
+	return flushed, nil, f.fails
 }
 
-func (f *fakeCache) Flush(names ...string) (flushed, pinned []string) {
+func (f *fakeCache) Flush(names ...string) (flushed, pinned []string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.flushes = append(f.flushes, names...)
@@ -54,7 +55,7 @@ func (f *fakeCache) Flush(names ...string) (flushed, pinned []string) {
 		}
 		return false
 	})
-	return flushed, nil
+	return flushed, nil, f.fails
 }
 
 func (f *fakeCache) Sample(count int) (infos []cache.Info) {
@@ -70,6 +71,11 @@ func (f *fakeCache) Unknown(count int) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.unknown[:min(count, len(f.unknown))]
+}
+
+// says is a password that never changes.
+func says(password string) func() (string, error) {
+	return func() (string, error) { return password, nil }
 }
 
 // logged is a log that can be read while it is written.

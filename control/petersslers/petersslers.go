@@ -36,9 +36,9 @@ const (
 // Certificates is what is asked of the cache.
 type Certificates interface {
 	// FlushAll and Flush remove what is known of all names, or of some. They return those that something was removed of,
-	// and those that stay because they were pinned.
-	FlushAll() (flushed, pinned []string)
-	Flush(names ...string) (flushed, pinned []string)
+	// and those that stay because they were pinned. The error says what may be on disk still.
+	FlushAll() (flushed, pinned []string, err error)
+	Flush(names ...string) (flushed, pinned []string, err error)
 	// Sample returns up to count of the names that have a certificate, sorted. One may be there twice.
 	Sample(count int) []cache.Info
 	// Unknown returns up to count of the names that a store's no is remembered of, sorted.
@@ -50,13 +50,16 @@ type Options struct {
 	// Address is host:port; no host is every address of the machine, port 0 takes a free one. Anything but loopback needs
 	// Username and Password.
 	Address string
-	// Username and Password are what a request must show, with basic authentication. Both or none.
-	Username, Password string
+	// Username is what a request must show with basic authentication, and what Password gives, which is called for each
+	// request, from several goroutines at once. While it fails, what it gave last counts. Both or none.
+	Username string
+	Password func() (string, error)
 	// Certificates is asked from several goroutines at once.
 	Certificates Certificates
 	// Version is told with every answer.
 	Version string
-	// Log takes a line for each change of state and, at most one a second, for requests that were refused.
+	// Log takes a line for each change of state, for a password that can't be read any more and, at most one a second, for
+	// requests that were refused.
 	Log zerolog.Logger
 }
 
@@ -79,11 +82,10 @@ func Listen(options Options) (*Server, error) {
 }
 
 func listen(options Options) (*Server, error) {
-	login, err := newLogin(options.Username, options.Password)
+	login, err := newLogin(options.Username, options.Password, options.Log)
 	if err != nil {
 		return nil, err
 	}
-	options.Password = "" // login has what it takes to know it
 	if options.Address == "" {
 		return nil, errors.New("no address")
 	}

@@ -18,16 +18,16 @@ func TestListenRefuses(t *testing.T) {
 		want    string
 	}{
 		{"no address", Options{}, "no address"},
-		{"no address, with a login", Options{Username: "a", Password: "b"}, "no address"},
+		{"no address, with a login", Options{Username: "a", Password: says("b")}, "no address"},
 		{"every address", Options{Address: ":0"}, "anything but loopback needs a user name and a password"},
 		{"every IPv4 address", Options{Address: "0.0.0.0:0"}, "anything but loopback"},
 		{"every IPv6 address", Options{Address: "[::]:0"}, "anything but loopback"},
 		{"another address", Options{Address: "192.0.2.1:0"}, "anything but loopback"},
 		{"user alone", Options{Address: "127.0.0.1:0", Username: "a"}, "a user name needs a password"},
-		{"password alone", Options{Address: "127.0.0.1:0", Password: "secret"}, "a password a user name"},
-		{"user with a colon", Options{Address: "127.0.0.1:0", Username: "a:b", Password: "secret"}, "has a colon"},
+		{"password alone", Options{Address: "127.0.0.1:0", Password: says("secret")}, "a password a user name"},
+		{"user with a colon", Options{Address: "127.0.0.1:0", Username: "a:b", Password: says("secret")}, "has a colon"},
 		{"no port", Options{Address: "127.0.0.1"}, "missing port"},
-		{"no address of this machine", Options{Address: "192.0.2.1:0", Username: "a", Password: "secret"}, "peter_sslers listener 192.0.2.1:0: listen tcp"},
+		{"no address of this machine", Options{Address: "192.0.2.1:0", Username: "a", Password: says("secret")}, "peter_sslers listener 192.0.2.1:0: listen tcp"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server, err := Listen(test.options)
@@ -43,7 +43,7 @@ func TestListenRefuses(t *testing.T) {
 }
 
 func TestListenElsewhereWithALogin(t *testing.T) {
-	r := serve(t, func(o *Options) { o.Address, o.Username, o.Password = "0.0.0.0:0", "ops", "marker" })
+	r := serve(t, func(o *Options) { o.Address, o.Username, o.Password = "0.0.0.0:0", "ops", says("marker") })
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(r.url, "http://"))
 	if err != nil {
 		t.Fatal(err)

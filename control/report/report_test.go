@@ -120,6 +120,61 @@ func TestStatusCountsPinsAndLimits(t *testing.T) {
 	}
 }
 
+// What there is one of is not told as if there were several.
+func TestStatusCountsOne(t *testing.T) {
+	one := control.Status{
+		Cache: control.CacheStatus{Entries: 1, Aliases: 1, Hits: 1, Misses: 1, Refreshes: 1},
+		Disk:  &control.DiskStatus{Path: "/tier", Records: 1}, Process: control.Process{OpenFiles: 1, Goroutines: 1, LogDropped: 1},
+	}
+	two := control.Status{
+		Cache: control.CacheStatus{Entries: 2, Aliases: 2, Hits: 2, Misses: 2, Refreshes: 2},
+		Disk:  &control.DiskStatus{Path: "/tier", Records: 2}, Process: control.Process{OpenFiles: -1, Goroutines: 2, LogDropped: 2},
+	}
+	for _, c := range []struct {
+		status control.Status
+		wants  []string
+	}{
+		{one, []string{
+			" 1 name in 0 B", "1 of them an alias,", " 1 hit,", "1 miss,", "1 of them a refresh,", "/tier: 1 name in",
+			"1 open file,", "1 goroutine,", "1 log line dropped",
+		}},
+		{two, []string{
+			" 2 names in 0 B", "2 of them aliases,", " 2 hits,", "2 misses,", "2 of them refreshes,", "/tier: 2 names in",
+			"? open files,", "2 goroutines,", "2 log lines dropped",
+		}},
+	} {
+		var out bytes.Buffer
+		Status(&out, c.status)
+		for _, want := range c.wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("no %q in %s", want, out.String())
+			}
+		}
+	}
+}
+
+func TestStatusSaysWhatIsWatchedAndPermitted(t *testing.T) {
+	yes, no := true, false
+	var out bytes.Buffer
+	Status(&out, control.Status{
+		Stores: []control.StoreStatus{
+			{Name: "a", Breaker: "closed", Watching: &yes},
+			{Name: "b", Breaker: "closed", Watching: &no, WatchProblem: "no\x1bway", LastError: "timeout"},
+			{Name: "c", Breaker: "closed"},
+		},
+		Permission: &control.PermissionStatus{URL: "http://ask", Breaker: "open", RetryIn: 7, Yes: 1, No: 2, Failed: 3, CutOff: 4, Remembered: 5},
+	})
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		"WATCHING LAST ERROR a closed 0 0 0 0 yes - b closed 0 0 0 0 no timeout c closed 0 0 0 0 - -", `b: changes: no\x1bway`,
+		"PERMISSION BREAKER YES NO FAILED CUT OFF REMEMBERED LAST ERROR http://ask open, retry in 7s 1 2 3 4 5 -",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, out.String())
+		}
+	}
+}
+
 func TestCertSaysAllThatIsKnown(t *testing.T) {
 	at := time.Now().Add(-time.Minute)
 	fetched := control.Cert{

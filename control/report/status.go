@@ -21,6 +21,7 @@ func Status(out io.Writer, status control.Status) error {
 		headline(w, status)
 		numbers(w, status)
 		stores(w, status.Stores)
+		permission(w, status.Permission)
 		fmt.Fprintln(w)
 		backends(w, status.Backends)
 		refused(w, status.Connections.Refused)
@@ -41,16 +42,18 @@ func numbers(w io.Writer, status control.Status) {
 	connections, cache, process := status.Connections, status.Cache, status.Process
 	fmt.Fprintf(w, "connections\t%d active of %d, %d in the handshake, %d since the start, %s in, %s out\n",
 		connections.Active, connections.Limit, connections.Handshaking, connections.Total, size(connections.BytesIn), size(connections.BytesOut))
-	fmt.Fprintf(w, "cache\t%d names in %s of %s, %d of them aliases, %d pinned by hand; %d remembered as unknown, %d as failing\n",
-		cache.Entries, size(cache.Bytes), size(cache.LimitBytes), cache.Aliases, cache.Pinned, cache.Negative, cache.Failing)
-	fmt.Fprintf(w, "look-ups\t%d hits, %d stale, %d pinned, %d misses, %d joined another's fetch, %d limited; %d evicted\n",
-		cache.Hits, cache.Stale, cache.PinnedHits, cache.Misses, cache.Coalesced, cache.Limited, cache.Evictions)
-	fmt.Fprintf(w, "fetches\t%d, %d of them refreshes, %d failed; %d under way, %d waiting\n",
-		cache.Fetches, cache.Refreshes, cache.Failures, cache.Fetching, cache.Queued)
+	fmt.Fprintf(w, "cache\t%s in %s of %s, %s, %d pinned by hand; %d remembered as unknown, %d as failing\n",
+		names(cache.Entries), size(cache.Bytes), size(cache.LimitBytes), control.Numbered(cache.Aliases, "of them an alias", "of them aliases"),
+		cache.Pinned, cache.Negative, cache.Failing)
+	fmt.Fprintf(w, "look-ups\t%s, %d stale, %d pinned, %s, %d joined another's fetch, %d limited; %d evicted\n",
+		control.Numbered(cache.Hits, "hit", "hits"), cache.Stale, cache.PinnedHits, control.Numbered(cache.Misses, "miss", "misses"),
+		cache.Coalesced, cache.Limited, cache.Evictions)
+	fmt.Fprintf(w, "fetches\t%d, %s, %d failed; %d under way, %d waiting\n",
+		cache.Fetches, control.Numbered(cache.Refreshes, "of them a refresh", "of them refreshes"), cache.Failures, cache.Fetching, cache.Queued)
 	disk(w, status)
-	fmt.Fprintf(w, "process\t%s resident, %s open files, %d goroutines", size(process.RSSBytes), known(process.OpenFiles), process.Goroutines)
+	fmt.Fprintf(w, "process\t%s resident, %s, %s", size(process.RSSBytes), openFiles(process.OpenFiles), control.Numbered(process.Goroutines, "goroutine", "goroutines"))
 	if process.LogDropped > 0 {
-		fmt.Fprintf(w, ", %d log lines dropped", process.LogDropped)
+		fmt.Fprintf(w, ", %s dropped", control.Numbered(process.LogDropped, "log line", "log lines"))
 	}
 	fmt.Fprintf(w, "\nRSA\tsigned by %s", clean(process.RSASignatures))
 	if process.RSASignaturesFailed > 0 {
@@ -64,7 +67,7 @@ func disk(w io.Writer, status control.Status) {
 	if tier == nil {
 		return
 	}
-	fmt.Fprintf(w, "disk\t%s: %d names in %s, %d taken from it, %d written", clean(tier.Path), tier.Records, size(tier.FileBytes), status.Cache.Loaded, tier.Written)
+	fmt.Fprintf(w, "disk\t%s: %s in %s, %d taken from it, %d written", clean(tier.Path), names(tier.Records), size(tier.FileBytes), status.Cache.Loaded, tier.Written)
 	if tier.Damaged > 0 {
 		fmt.Fprintf(w, ", %d damaged", tier.Damaged)
 	}
@@ -78,14 +81,44 @@ func disk(w io.Writer, status control.Status) {
 }
 
 func stores(w io.Writer, list []control.StoreStatus) {
-	fmt.Fprint(w, "\nSTORE\tBREAKER\tREQUESTS\tUNKNOWN\tFAILED\tCUT OFF\tLAST ERROR\n")
+	fmt.Fprint(w, "\nSTORE\tBREAKER\tREQUESTS\tUNKNOWN\tFAILED\tCUT OFF\tWATCHING\tLAST ERROR\n")
 	for _, store := range list {
-		state := store.Breaker
-		if store.RetryIn > 0 {
-			state += ", retry in " + duration(store.RetryIn)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\n", clean(store.Name), state, store.Requests, store.Unknown, store.Failed, store.CutOff, clean(cmp.Or(store.LastError, "-")))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", clean(store.Name), guard(store.Breaker, store.RetryIn),
+			store.Requests, store.Unknown, store.Failed, store.CutOff, watching(store), clean(cmp.Or(store.LastError, "-")))
 	}
+	for _, store := range list {
+		if store.WatchProblem != "" {
+			fmt.Fprintf(w, "%s: changes: %s\n", clean(store.Name), clean(store.WatchProblem))
+		}
+	}
+}
+
+// guard is the state of a breaker.
+func guard(state string, retryIn int64) string {
+	if retryIn > 0 {
+		state += ", retry in " + duration(retryIn)
+	}
+	return state
+}
+
+// watching says whether changes in a store are seen; - is that it can't tell of any.
+func watching(store control.StoreStatus) string {
+	switch {
+	case store.Watching == nil:
+		return "-"
+	case *store.Watching:
+		return "yes"
+	}
+	return "no"
+}
+
+func permission(w io.Writer, status *control.PermissionStatus) {
+	if status == nil {
+		return
+	}
+	fmt.Fprint(w, "\nPERMISSION\tBREAKER\tYES\tNO\tFAILED\tCUT OFF\tREMEMBERED\tLAST ERROR\n")
+	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", clean(status.URL), guard(status.Breaker, status.RetryIn),
+		status.Yes, status.No, status.Failed, status.CutOff, status.Remembered, clean(cmp.Or(status.LastError, "-")))
 }
 
 // Backends writes the state of the pools.

@@ -43,11 +43,14 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[unit-1])
 }
 
-func known(count int) string {
+func names(count int) string { return control.Numbered(count, "name", "names") }
+
+// openFiles writes how many there are, where that is known.
+func openFiles(count int) string {
 	if count < 0 {
-		return "?"
+		return "? open files"
 	}
-	return strconv.Itoa(count)
+	return control.Numbered(count, "open file", "open files")
 }
 
 func origin(cert control.Cert) string {

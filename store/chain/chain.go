@@ -65,6 +65,7 @@ type link struct {
 	places chan struct{} // those that ask hold one each; nil: no bound
 	writer *writer       // nil: nothing is written back
 	passed throttle      // of log lines
+	sight  sight         // of Watcher
 }
 
 // New returns the chain of links, the first to be asked first. Close it.
@@ -134,18 +135,19 @@ func (c *Chain) Fetch(ctx context.Context, request store.Request) (*store.Bundle
 	return bundle, err
 }
 
+// Takes reports whether the store is asked for a name.
+func (l Link) Takes(name string) bool {
+	return len(l.Names) == 0 || slices.ContainsFunc(l.Names, func(pattern sni.Pattern) bool { return pattern.Match(name) })
+}
+
 func (c *Chain) matching(name string) []*link {
 	matching := make([]*link, 0, len(c.links))
 	for _, each := range c.links {
-		if each.matches(name) {
+		if each.Takes(name) {
 			matching = append(matching, each)
 		}
 	}
 	return matching
-}
-
-func (l *link) matches(name string) bool {
-	return len(l.Names) == 0 || slices.ContainsFunc(l.Names, func(pattern sni.Pattern) bool { return pattern.Match(name) })
 }
 
 // fetch asks the store when there is a place. Who waits for one holds none of another store.

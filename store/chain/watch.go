@@ -19,8 +19,7 @@ func (c *Chain) Watch(ctx context.Context, changed func(store.Change)) {
 			continue
 		}
 		watching.Go(func() {
-			each.Watcher.Watch(ctx, func(change store.Change) {
-				change.Store = each.Name
+			each.watch(ctx, func(change store.Change) {
 				one.Lock()
 				defer one.Unlock()
 				changed(change)
