@@ -12,7 +12,7 @@ import (
 func TestPermissionIsCutOff(t *testing.T) {
 	t.Parallel()
 	p := newPermits(t)
-	w := newWorld(t, strings.TrimSuffix(p.setting(), "}")+", breaker: {failures: 3, reset: 2s}}")
+	w := newWorld(t, strings.TrimSuffix(p.setting(), "}")+", breaker: {failures: 3, reset: 6s}}")
 	w.visit("had.example")
 	p.stop()
 	for i := range 3 {
