@@ -13,7 +13,9 @@ import (
 //	.a.example     any depth below a.example, but not a.example itself
 //	*              every name, and a client that sent none
 //
-// Patterns are comparable. The zero Pattern matches nothing.
+// Patterns are comparable. The zero Pattern matches nothing. One that a [Table]
+// returns for a regular expression is its text behind a "~", and no more than
+// that: it matches nothing either.
 type Pattern struct {
 	text string // as above, in A-labels and lower case
 }

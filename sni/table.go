@@ -1,15 +1,22 @@
 package sni
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
-// A Rule gives a value to the hellos it matches.
+// A Rule gives a value to the hellos it matches: those with one of its names, if
+// all of its conditions hold.
 type Rule[T any] struct {
-	Names []Pattern // any of them; none: "*"
-	ALPN  []string  // any of these protocols offered; none: whatever is offered
-	Value T
+	Names     []Pattern      // any of them, or of Regexps; with neither: "*"
+	Regexps   []Regexp       // any of them, or of Names
+	ALPN      []string       // any of these protocols offered; none: whatever is offered
+	Clients   []netip.Prefix // any of these ranges; none: whatever the address
+	Listeners []string       // any of these; none: whatever the listener
+	Value     T
 }
 
 // A Table finds the rule for a hello. It is immutable and safe for concurrent
@@ -18,148 +25,146 @@ type Table[T any] struct {
 	exact    map[string][]candidate[T]
 	children map[string][]candidate[T] // "*." patterns, by what follows the "*."
 	suffixes map[string][]candidate[T] // "." patterns, by what follows the "."
+	regexps  []group[T]                // in the order they are tried in
 	any      []candidate[T]
 }
 
-// A candidate is a rule under one of its patterns. Those of one pattern stand
-// in the order they are tried in: more conditions first, then as given.
-type candidate[T any] struct {
-	rule    int
-	pattern Pattern
-	alpn    []string // sorted, each once
-	value   T
+// A group has the candidates of one regular expression, however many rules have
+// it.
+type group[T any] struct {
+	regexp     Regexp
+	candidates []candidate[T]
 }
 
-// NewTable returns the table of rules. Two rules with a pattern and all
-// conditions in common are an error that names both by their index, as one of
-// them could never match.
+// A candidate is a rule under one of its names. Those of one name stand in the
+// order they are tried in: more conditions first, then as given.
+type candidate[T any] struct {
+	*conditional
+	value T
+}
+
+// conditional is what a candidate asks of a client.
+type conditional struct {
+	place   Place
+	pattern Pattern
+	when    *conditions
+}
+
+// NewTable returns the table of rules. Its error is Conflicts when a client could
+// never get to one of their names, because under the same name a rule is tried
+// before that asks for no more: for each kind of condition (ALPN, clients,
+// listeners) it has none, or all that the other lists. Regular expressions are
+// the same name when they are written the same; and .* and .+ take every name
+// from those behind them. Two rules that only together leave nothing to a third
+// are not noticed.
 func NewTable[T any](rules []Rule[T]) (*Table[T], error) {
 	table := &Table[T]{
-		exact:    make(map[string][]candidate[T]),
+		exact:    make(map[string][]candidate[T], len(rules)),
 		children: make(map[string][]candidate[T]),
 		suffixes: make(map[string][]candidate[T]),
 	}
+	groups := make(map[string]int) // index in table.regexps, by text
 	for i, rule := range rules {
-		if err := table.add(i, rule); err != nil {
-			return nil, err
+		if err := table.add(i, rule, groups); err != nil {
+			return nil, fmt.Errorf("rule %d: %w", i, err)
 		}
+	}
+	if size := table.sizeOfRegexps(); size > maxSizeAll {
+		return nil, fmt.Errorf("the regular expressions have %d states together: %d at most", size, maxSizeAll)
+	}
+	if conflicts := table.order(); len(conflicts) > 0 {
+		return nil, conflicts
 	}
 	return table, nil
 }
 
-func (t *Table[T]) add(index int, rule Rule[T]) error {
-	names := rule.Names
-	if len(names) == 0 {
-		names = []Pattern{{"*"}}
+func (t *Table[T]) sizeOfRegexps() int {
+	size := 0
+	for _, g := range t.regexps {
+		size += g.regexp.size
 	}
-	protocols := slices.Clone(rule.ALPN)
-	slices.Sort(protocols)
-	protocols = slices.Compact(protocols)
-	for _, pattern := range names {
+	return size
+}
+
+func (t *Table[T]) add(index int, rule Rule[T], groups map[string]int) error {
+	when, err := newConditions(rule.ALPN, rule.Listeners, rule.Clients)
+	if err != nil {
+		return err
+	}
+	if len(rule.Names)+len(rule.Regexps) == 0 {
+		t.insert(candidate[T]{&conditional{Place{index, -1}, Pattern{"*"}, when}, rule.Value})
+	}
+	for i, pattern := range rule.Names {
 		if pattern == (Pattern{}) {
-			return fmt.Errorf("rule %d: empty pattern", index)
+			return errors.New("empty pattern")
 		}
-		if err := t.insert(candidate[T]{index, pattern, protocols, rule.Value}); err != nil {
-			return err
+		t.insert(candidate[T]{&conditional{Place{index, i}, pattern, when}, rule.Value})
+	}
+	for i, expression := range rule.Regexps {
+		if expression == (Regexp{}) {
+			return errors.New("empty regular expression")
 		}
+		place := Place{index, len(rule.Names) + i}
+		added := candidate[T]{&conditional{place, expression.pattern(), when}, rule.Value}
+		t.insertRegexp(expression, added, groups)
 	}
 	return nil
 }
 
-func (t *Table[T]) insert(added candidate[T]) error {
-	place := t.any
-	group, key := t.group(added.pattern)
-	if group != nil {
-		place = group[key]
-	}
-	at := len(place)
-	for i, held := range place {
-		if slices.Equal(held.alpn, added.alpn) {
-			return fmt.Errorf("rules %d and %d: the same pattern %q and the same conditions", held.rule, added.rule, added.pattern)
-		}
-		if added.conditions() > held.conditions() {
-			at = min(at, i)
-		}
-	}
-	place = slices.Insert(place, at, added)
-	if group == nil {
-		t.any = place
-		return nil
-	}
-	group[key] = place
-	return nil
-}
-
-// group returns the map that a pattern belongs in and its key there, nil for
-// the pattern "*".
-func (t *Table[T]) group(pattern Pattern) (map[string][]candidate[T], string) {
-	switch prefix, base := splitPattern(pattern.text); {
-	case pattern.text == "*":
-		return nil, ""
+func (t *Table[T]) insert(added candidate[T]) {
+	switch prefix, base := splitPattern(added.pattern.text); {
+	case added.pattern.text == "*":
+		t.any = append(t.any, added)
 	case prefix == "*.":
-		return t.children, base
+		t.children[base] = append(t.children[base], added)
 	case prefix == ".":
-		return t.suffixes, base
+		t.suffixes[base] = append(t.suffixes[base], added)
+	default:
+		t.exact[base] = append(t.exact[base], added)
 	}
-	return t.exact, pattern.text
 }
 
-// Match returns the value of the most specific rule for a hello with this name
-// and these protocols, and the pattern that matched. An exact name goes before
-// a "*." pattern, that before the longest "." suffix, that before "*"; under
-// one pattern the rule with more conditions goes first. A rule whose
-// conditions do not hold falls through to the next. The name is one that
-// [Normalize] accepted, or empty when the client sent none: only "*" matches
-// that. Match allocates nothing.
-func (t *Table[T]) Match(name string, protocols []string) (value T, pattern Pattern, ok bool) {
-	found := t.find(name, protocols)
-	if found == nil {
-		return value, pattern, false
+func (t *Table[T]) insertRegexp(expression Regexp, added candidate[T], groups map[string]int) {
+	at, found := groups[expression.text]
+	if !found {
+		at = len(t.regexps)
+		groups[expression.text] = at
+		t.regexps = append(t.regexps, group[T]{regexp: expression})
 	}
-	return found.value, found.pattern, true
+	t.regexps[at].candidates = append(t.regexps[at].candidates, added)
 }
 
-func (t *Table[T]) find(name string, protocols []string) *candidate[T] {
-	if name == "" {
-		return pick(t.any, protocols)
-	}
-	if found := pick(t.exact[name], protocols); found != nil {
-		return found
-	}
-	above := parent(name)
-	if found := pick(t.children[above], protocols); found != nil {
-		return found
-	}
-	for ; above != "" && len(t.suffixes) > 0; above = parent(above) {
-		if found := pick(t.suffixes[above], protocols); found != nil {
-			return found
+// order puts the candidates of each name in the order they are tried in, and
+// returns those that are never got to, in the order of the rules.
+func (t *Table[T]) order() Conflicts {
+	var conflicts Conflicts
+	for _, named := range []map[string][]candidate[T]{t.exact, t.children, t.suffixes, {"": t.any}} {
+		for _, candidates := range named {
+			if len(candidates) > 1 {
+				conflicts = conflicts.within(nil, arrange(candidates))
+			}
 		}
 	}
-	return pick(t.any, protocols)
-}
-
-// pick returns the first of candidates whose conditions hold, nil if none's do.
-func pick[T any](candidates []candidate[T], protocols []string) *candidate[T] {
-	for i := range candidates {
-		if candidates[i].holds(protocols) {
-			return &candidates[i]
+	var before []*conditional // of expressions that take every name
+	for _, g := range t.regexps {
+		those := arrange(g.candidates)
+		conflicts = conflicts.within(before, those)
+		if g.regexp.all {
+			before = append(before, those...)
 		}
 	}
-	return nil
-}
-
-func (c *candidate[T]) holds(protocols []string) bool {
-	if len(c.alpn) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(protocols, func(offered string) bool {
-		return slices.Contains(c.alpn, offered)
+	slices.SortFunc(conflicts, func(a, b Conflict) int {
+		return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Name, b.Name))
 	})
+	return conflicts
 }
 
-func (c *candidate[T]) conditions() int {
-	if len(c.alpn) == 0 {
-		return 0
+// arrange sorts the candidates of one name, and returns what they ask for.
+func arrange[T any](candidates []candidate[T]) []*conditional {
+	slices.SortStableFunc(candidates, func(a, b candidate[T]) int { return cmp.Compare(b.when.count(), a.when.count()) })
+	those := make([]*conditional, len(candidates))
+	for i, c := range candidates {
+		those[i] = c.conditional
 	}
-	return 1
+	return those
 }

@@ -1,27 +1,41 @@
 package sni
 
 import (
-	"cmp"
-	"fmt"
-	"slices"
+	"net/netip"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
-// rule is a Rule as a test writes it: patterns apart by spaces, a bar, protocols.
+// rule is a Rule as a test writes it, in up to four parts with bars between them:
+// patterns, or regular expressions behind a "~", protocols, ranges of addresses,
+// and listeners.
 func rule(t testing.TB, text, value string) Rule[string] {
 	t.Helper()
-	names, protocols, _ := strings.Cut(text, "|")
-	made := Rule[string]{ALPN: strings.Fields(protocols), Value: value}
-	for _, name := range strings.Fields(names) {
-		made.Names = append(made.Names, mustPattern(t, name))
+	parts := append(strings.Split(text, "|"), "", "", "")
+	made := Rule[string]{ALPN: strings.Fields(parts[1]), Listeners: strings.Fields(parts[3]), Value: value}
+	for _, name := range strings.Fields(parts[0]) {
+		if expression, found := strings.CutPrefix(name, "~"); found {
+			made.Regexps = append(made.Regexps, mustRegexp(t, expression))
+		} else {
+			made.Names = append(made.Names, mustPattern(t, name))
+		}
+	}
+	for _, text := range strings.Fields(parts[2]) {
+		made.Clients = append(made.Clients, netip.MustParsePrefix(text))
 	}
 	return made
 }
 
-func TestTableMatch(t *testing.T) {
+func mustRegexp(t testing.TB, text string) Regexp {
+	t.Helper()
+	expression, err := ParseRegexp(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return expression
+}
+
+func TestTableFind(t *testing.T) {
 	table, err := NewTable([]Rule[string]{
 		rule(t, "*", "all"),
 		rule(t, ".example", "below example"),
@@ -60,7 +74,96 @@ func TestTableMatch(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name+" "+test.protocols, func(t *testing.T) {
-			value, pattern, ok := table.Match(test.name, strings.Fields(test.protocols))
+			value, pattern, ok := table.Find(Query{Name: test.name, Protocols: strings.Fields(test.protocols)})
+			if value != test.value || pattern.String() != test.pattern || !ok {
+				t.Errorf("got %q by %q, %v; want %q by %q", value, pattern, ok, test.value, test.pattern)
+			}
+		})
+	}
+}
+
+func TestTableConditions(t *testing.T) {
+	table, err := NewTable([]Rule[string]{
+		rule(t, "*", "all"),
+		rule(t, "a.example", "a"),
+		rule(t, "a.example || 10.0.0.0/8 fd00::/8", "a, inside"),
+		rule(t, "a.example ||| internal", "a, internal"),
+		rule(t, "a.example | imap | 10.0.0.0/8", "a, inside, imap"),
+		rule(t, "a.example | imap | 10.0.0.0/8 | internal", "a, everything"),
+		rule(t, "a.example || 10.1.0.0/16 | internal", "a, inside, internal"),
+		rule(t, "b.example || 192.0.2.1/32", "b"),
+		rule(t, "*.example || 192.0.2.0/25 192.0.2.128/25", "child"),
+		rule(t, "||| v6", "all, v6"),
+		rule(t, "c.example", "c"),
+		rule(t, "c.example || fd00::/8", "c, inside"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, protocols, client, listener, want string }{
+		{"a.example", "", "192.0.2.9", "public", "a"},
+		{"a.example", "", "10.2.0.1", "public", "a, inside"},
+		{"a.example", "", "::ffff:10.2.0.1", "public", "a, inside"},
+		{"a.example", "", "fd00::1%eth0", "public", "a, inside"},
+		{"a.example", "", "fe80::1", "public", "a"},
+		{"a.example", "", "", "public", "a"},
+		{"a.example", "", "192.0.2.9", "internal", "a, internal"},
+		{"a.example", "", "10.2.0.1", "internal", "a, inside"}, // as many conditions, and given first
+		{"a.example", "", "10.1.255.255", "internal", "a, inside, internal"},
+		{"a.example", "imap", "10.2.0.1", "public", "a, inside, imap"},
+		{"a.example", "imap", "10.1.0.1", "internal", "a, everything"},
+		{"a.example", "h2 imap", "9.255.255.255", "internal", "a, internal"},
+		{"b.example", "", "192.0.2.1", "", "b"},
+		{"b.example", "", "192.0.2.2", "", "child"},
+		{"b.example", "", "192.0.2.255", "", "child"},
+		{"b.example", "", "192.0.3.0", "", "all"},
+		{"b.example", "", "192.0.1.255", "v6", "all, v6"},
+		{"c.example", "", "fd00::1", "", "c, inside"},
+		{"c.example", "", "10.0.0.1", "", "c"},
+		{"", "", "192.0.2.1", "v6", "all, v6"},
+		{"", "", "192.0.2.1", "", "all"},
+	}
+	for _, test := range tests {
+		t.Run(test.name+" "+test.protocols+" "+test.client+" "+test.listener, func(t *testing.T) {
+			query := Query{Name: test.name, Protocols: strings.Fields(test.protocols), Listener: test.listener}
+			if test.client != "" {
+				query.Client = netip.MustParseAddr(test.client)
+			}
+			if value, _, ok := table.Find(query); value != test.want || !ok {
+				t.Errorf("got %q, %v; want %q", value, ok, test.want)
+			}
+		})
+	}
+}
+
+func TestTableRegexps(t *testing.T) {
+	table, err := NewTable([]Rule[string]{
+		rule(t, "*", "all"),
+		rule(t, `~db[0-9]+\.example`, "database"),
+		rule(t, `~.*\.example`, "below"),
+		rule(t, `~db[0-9]+\.example | postgresql`, "database, postgresql"),
+		rule(t, `x.example ~db.*`, "mixed"),
+		rule(t, ".b.example", "suffix"),
+		rule(t, "db7.example | h2", "exact"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, protocols, value, pattern string }{
+		{"db1.example", "", "database", `~db[0-9]+\.example`},
+		{"db1.example", "postgresql", "database, postgresql", `~db[0-9]+\.example`},
+		{"dba.example", "", "below", `~.*\.example`},
+		{"db1.example.test", "", "mixed", "~db.*"},
+		{"xdb1.test", "", "all", "*"},
+		{"db1.b.example", "", "suffix", ".b.example"},
+		{"x.example", "", "mixed", "x.example"},
+		{"db7.example", "h2", "exact", "db7.example"},
+		{"db7.example", "", "database", `~db[0-9]+\.example`},
+		{"", "", "all", "*"},
+	}
+	for _, test := range tests {
+		t.Run(test.name+" "+test.protocols, func(t *testing.T) {
+			value, pattern, ok := table.Find(Query{Name: test.name, Protocols: strings.Fields(test.protocols)})
 			if value != test.value || pattern.String() != test.pattern || !ok {
 				t.Errorf("got %q by %q, %v; want %q by %q", value, pattern, ok, test.value, test.pattern)
 			}
@@ -74,8 +177,8 @@ func TestTableWithoutRuleForAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"", "b.a.example", "test", "example", "localhost"} {
-		if value, pattern, ok := table.Match(name, nil); ok || value != "" || pattern != (Pattern{}) {
-			t.Errorf("Match(%q) = %q by %q, %v; want nothing", name, value, pattern, ok)
+		if value, pattern, ok := table.Find(Query{Name: name}); ok || value != "" || pattern != (Pattern{}) {
+			t.Errorf("Find(%q) = %q by %q, %v; want nothing", name, value, pattern, ok)
 		}
 	}
 }
@@ -85,19 +188,20 @@ func TestTableOfNoRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := table.Match("a.example", []string{"h2"}); ok {
+	if _, _, ok := table.Find(Query{Name: "a.example", Protocols: []string{"h2"}}); ok {
 		t.Error("matched")
 	}
 }
 
 func TestTableKeepsNothingOfItsRules(t *testing.T) {
-	rules := []Rule[string]{rule(t, "a.example | h2", "x")}
+	rules := []Rule[string]{rule(t, "a.example | h2 | 10.0.0.0/8 | x", "x")}
 	table, err := NewTable(rules)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rules[0].ALPN[0], rules[0].Names[0] = "imap", mustPattern(t, "b.example")
-	if _, _, ok := table.Match("a.example", []string{"h2"}); !ok {
+	rules[0].Clients[0], rules[0].Listeners[0] = netip.MustParsePrefix("::/0"), "y"
+	if _, _, ok := table.Find(Query{"a.example", []string{"h2"}, netip.MustParseAddr("10.0.0.1"), "x"}); !ok {
 		t.Error("a change of the rule given changed the table")
 	}
 }
@@ -128,148 +232,54 @@ func TestNewTableRefuses(t *testing.T) {
 			[]Rule[string]{rule(t, ".a.example .a.example", "")},
 			`rules 0 and 0: the same pattern ".a.example" and the same conditions`,
 		},
+		{
+			"wider conditions first",
+			[]Rule[string]{rule(t, "a.example | h2 imap", ""), rule(t, "a.example | imap", "")},
+			`rule 1 can never match by "a.example": rule 0 before it takes all of that`,
+		},
+		{
+			"a range in another",
+			[]Rule[string]{rule(t, "|| 10.0.0.0/9 10.128.0.0/9", ""), rule(t, "|| 10.0.0.0/8", ""), rule(t, "|| 10.64.0.0/10", "")},
+			`rules 0 and 1: the same pattern "*" and the same conditions (and 1 more)`,
+		},
+		{
+			"a range half in another",
+			[]Rule[string]{rule(t, "|| 10.0.0.0/9", ""), rule(t, "|| 10.0.0.0/8", ""), rule(t, "|| 10.0.0.0/10 10.64.0.0/10", "")},
+			`rules 0 and 2: the same pattern "*" and the same conditions`,
+		},
+		{
+			"mapped addresses",
+			[]Rule[string]{rule(t, "|| ::ffff:10.0.0.0/104", ""), rule(t, "|| 10.0.0.0/8", "")},
+			`rules 0 and 1: the same pattern "*" and the same conditions`,
+		},
+		{
+			"fewer listeners",
+			[]Rule[string]{rule(t, "*.a.example ||| x y", ""), rule(t, "*.a.example ||| y", "")},
+			`rule 1 can never match by "*.a.example": rule 0 before it takes all of that`,
+		},
+		{
+			"same expression",
+			[]Rule[string]{rule(t, "~a.*", ""), rule(t, "x.example ~b.* ~a.*", "")},
+			`rules 0 and 1: the same pattern "~a.*" and the same conditions`,
+		},
+		{
+			"behind an expression for all",
+			[]Rule[string]{rule(t, "~.* | h2", ""), rule(t, "~b.*", ""), rule(t, "~(^.+$)", ""), rule(t, "~c.* | imap", "")},
+			`rule 3 can never match by "~c.*": rule 2 before it takes all of that`,
+		},
+		{
+			"behind an expression for all, the same conditions",
+			[]Rule[string]{rule(t, "~.*", ""), rule(t, "~b.*", "")},
+			`rule 1 can never match by "~b.*": rule 0 before it takes all of that`,
+		},
 		{"zero pattern", []Rule[string]{{Names: []Pattern{{}}}}, `rule 0: empty pattern`},
+		{"zero expression", []Rule[string]{{Regexps: []Regexp{{}}}}, `rule 0: empty regular expression`},
+		{"zero range", []Rule[string]{{}, {Clients: []netip.Prefix{{}}}}, `rule 1: no range of addresses: invalid Prefix`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := NewTable(test.rules); err == nil || err.Error() != test.want {
 				t.Errorf("got %v, want %s", err, test.want)
-			}
-		})
-	}
-}
-
-// naive finds a rule by trying all of them, the most specific pattern first.
-func naive(rules []Rule[int], name string, protocols []string) (int, Pattern, bool) {
-	type found struct {
-		rule    Rule[int]
-		pattern Pattern
-	}
-	var all []found
-	for _, rule := range rules {
-		for _, pattern := range rule.Names {
-			offered := len(rule.ALPN) == 0
-			for _, protocol := range rule.ALPN {
-				offered = offered || slices.Contains(protocols, protocol)
-			}
-			if offered && pattern.Match(name) {
-				all = append(all, found{rule, pattern})
-			}
-		}
-	}
-	if len(all) == 0 {
-		return 0, Pattern{}, false
-	}
-	kind := func(pattern Pattern) int {
-		switch {
-		case pattern.text == "*":
-			return 3
-		case pattern.text[0] == '.':
-			return 2
-		case pattern.text[0] == '*':
-			return 1
-		}
-		return 0
-	}
-	best := slices.MinFunc(all, func(a, b found) int {
-		return cmp.Or(
-			cmp.Compare(kind(a.pattern), kind(b.pattern)),
-			-cmp.Compare(len(a.pattern.text), len(b.pattern.text)),
-			-cmp.Compare(min(1, len(a.rule.ALPN)), min(1, len(b.rule.ALPN))),
-		)
-	})
-	return best.rule.Value, best.pattern, true
-}
-
-func TestTableAgreesWithTryingAllRules(t *testing.T) {
-	label := rapid.SampledFrom([]string{"a", "b", "c"})
-	name := rapid.Custom(func(t *rapid.T) string {
-		return strings.Join(rapid.SliceOfN(label, 1, 4).Draw(t, "labels"), ".")
-	})
-	pattern := rapid.Custom(func(t *rapid.T) Pattern {
-		text := rapid.SampledFrom([]string{"", "*.", "."}).Draw(t, "prefix") + name.Draw(t, "base")
-		if rapid.IntRange(0, 9).Draw(t, "all") == 0 {
-			text = "*"
-		}
-		return Pattern{text}
-	})
-	protocols := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h2", "imap", "mqtt"}), 0, 2, rapid.ID)
-	rapid.Check(t, func(t *rapid.T) {
-		var rules []Rule[int]
-		for i := range rapid.IntRange(0, 20).Draw(t, "rules") {
-			added := Rule[int]{
-				Names: rapid.SliceOfNDistinct(pattern, 1, 3, rapid.ID).Draw(t, "names"),
-				ALPN:  protocols.Draw(t, "alpn"),
-				Value: i,
-			}
-			if _, err := NewTable(append(rules, added)); err == nil {
-				rules = append(rules, added)
-			}
-		}
-		table, err := NewTable(rules)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, asked := range append(rapid.SliceOfN(name, 1, 10).Draw(t, "asked"), "") {
-			offered := protocols.Draw(t, "offered")
-			value, matched, ok := table.Match(asked, offered)
-			wantValue, wantMatched, wantOK := naive(rules, asked, offered)
-			if value != wantValue || matched != wantMatched || ok != wantOK {
-				t.Fatalf("Match(%q, %q) = %d by %q, %v; want %d by %q, %v", asked, offered,
-					value, matched, ok, wantValue, wantMatched, wantOK)
-			}
-		}
-	})
-}
-
-func bigTable(t testing.TB) *Table[int] {
-	rules := make([]Rule[int], 100_000, 100_002)
-	for i := range rules {
-		rules[i] = Rule[int]{Names: []Pattern{mustPattern(t, fmt.Sprintf("www.shop%d.example.com", i))}, Value: i}
-	}
-	table, err := NewTable(append(rules,
-		Rule[int]{Names: []Pattern{mustPattern(t, ".example.com")}, ALPN: []string{"h2", "imap"}, Value: -1},
-		Rule[int]{Value: -2},
-	))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return table
-}
-
-var lookups = []struct {
-	kind, name string
-	protocols  []string
-	want       int
-}{
-	{"exact", "www.shop77777.example.com", nil, 77777},
-	{"suffix", "www.other.example.com", []string{"h2"}, -1},
-	{"all", "www.other.example.com", []string{"x"}, -2},
-	{"126 labels", strings.Repeat("a.", 125) + "b", nil, -2},
-	{"no name", "", nil, -2},
-}
-
-func TestTableMatchAllocatesNothing(t *testing.T) {
-	table := bigTable(t)
-	for _, look := range lookups {
-		allocations := testing.AllocsPerRun(100, func() {
-			if value, _, _ := table.Match(look.name, look.protocols); value != look.want {
-				t.Fatalf("%s: got %d, want %d", look.kind, value, look.want)
-			}
-		})
-		if allocations != 0 {
-			t.Errorf("%s: %v allocations", look.kind, allocations)
-		}
-	}
-}
-
-func BenchmarkTableMatch(b *testing.B) {
-	table := bigTable(b)
-	for _, look := range lookups {
-		b.Run(look.kind, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				table.Match(look.name, look.protocols)
 			}
 		})
 	}
