@@ -9,6 +9,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"hellogate/sni"
 )
 
 // checkListenAddress says what is wrong with an address to listen on.
@@ -20,8 +22,45 @@ func checkListenAddress(address string) error {
 	return err
 }
 
+const (
+	socketPrefix  = "unix:"
+	servicePrefix = "srv://"
+)
+
+// isSocket reports whether the address to connect to is that of a Unix socket.
+func isSocket(address string) bool { return strings.HasPrefix(address, socketPrefix) }
+
 // checkServerAddress says what is wrong with an address to connect to.
 func checkServerAddress(address string) error {
+	if socket, ok := strings.CutPrefix(address, socketPrefix); ok {
+		if !path.IsAbs(socket) {
+			return fmt.Errorf("%s: want the whole path of the socket, as in unix:/run/imap.sock", quote(address))
+		}
+		return CheckSocket(socket)
+	}
+	if service, ok := strings.CutPrefix(address, servicePrefix); ok {
+		return checkService(address, service)
+	}
+	return checkHostAddress(address)
+}
+
+// checkService says what is wrong with the name of a SRV record (RFC 2782).
+func checkService(address, service string) error {
+	labels := strings.SplitN(service, ".", 3)
+	if len(labels) < 3 || len(labels[0]) < 2 || labels[0][0] != '_' || labels[1] != "_tcp" {
+		return fmt.Errorf("%s does not name a service, as in srv://_imap._tcp.example.com", quote(address))
+	}
+	for _, name := range []string{labels[0][1:] + ".example", labels[2]} {
+		if _, err := sni.Normalize(name); err != nil {
+			return fmt.Errorf("%s does not name a service: %w", quote(address), err)
+		}
+	}
+	return nil
+}
+
+// checkHostAddress says what is wrong with the host and port of an address to
+// connect to.
+func checkHostAddress(address string) error {
 	host, port, err := splitAddress(address)
 	switch {
 	case err != nil:

@@ -29,6 +29,24 @@ func TestShortestDurations(t *testing.T) {
 		{least + "limits: {idle_timeout: %s}", "1s", "500ms"},
 		{least + "limits: {half_close_timeout: %s}", "10ms", "1ms"},
 		{httpStore, "10ms", "1ns"},
+		{least + "limits: {alert_timeout: %s}", "10ms", "1ns"},
+		{least + "limits: {life_timeout: %s}", "1s", "1ms"},
+		{least + "limits: {tcp_keepalive: %s}", "1s", "1ms"},
+		{least + "limits: {tcp_user_timeout: %s}", "1s", "1ms"},
+		{strings.Replace(least, `":443"`, `":443", accept_proxy: {from: [10.0.0.1], timeout: %s}`, 1), "10ms", "0"},
+		{least + "session_tickets: {rotate: %s}", "1m0s", "59s"},
+		{least + "routes: [{backend: mail, session_tickets: {rotate: %s}}]", "1m0s", "59s"},
+		{least + "routes: [{backend: mail, limits: {handshake_timeout: %s}}]", "10ms", "0"},
+		{least + "routes: [{backend: mail, limits: {idle_timeout: %s}}]", "1s", "1ms"},
+		{least + "routes: [{backend: mail, limits: {half_close_timeout: %s}}]", "10ms", "1ns"},
+		{least + "routes: [{backend: mail, limits: {life_timeout: %s}}]", "1s", "1ms"},
+		{withBackend("queue: {timeout: %s}"), "10ms", "0"},
+		{withBackend("dial_timeout: %s"), "10ms", "0"},
+		{withBackend("slow_start: %s"), "1s", "1ms"},
+		{withBackend("resolve_interval: %s"), "1s", "1ms"},
+		{withBackend("health: {interval: %s}"), "10ms", "0"},
+		{withBackend("health: {timeout: %s}"), "10ms", "0"},
+		{withBackend("ejection: {time: %s}"), "1s", "0"},
 		{strings.Replace(least, "143\"}]", "143\"}], connect_timeout: %s", 1), "10ms", "1us"},
 	}
 	for _, test := range tests {
@@ -39,6 +57,8 @@ func TestShortestDurations(t *testing.T) {
 		}
 	}
 	mustParse(t, least+"cache: {ttl: 0s, renew_before: auto}")
+	mustParse(t, least+"limits: {life_timeout: 0, tcp_keepalive: 0, tcp_user_timeout: 0}")
+	mustParse(t, withBackend("slow_start: 0, resolve_interval: auto"))
 }
 
 func numbered(format string, count int) string {

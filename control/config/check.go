@@ -31,10 +31,16 @@ func (c *checker) warn(path, format string, values ...any) {
 	c.Warnings = append(c.Warnings, c.origin.problem(path, fmt.Sprintf(format, values...)).String())
 }
 
+// wrote reports whether the setting at path was written.
+func (c *checker) wrote(path string) bool {
+	_, ok := c.origin.places[path]
+	return ok
+}
+
 func (c *checker) all() {
 	c.checkListeners()
 	c.checkLimits()
-	c.checkProtocols("tls.alpn", c.TLS.ALPN)
+	c.checkTLS()
 	c.checkStores()
 	c.checkBreaker("breaker", c.Breaker)
 	c.checkCache()
@@ -45,22 +51,8 @@ func (c *checker) all() {
 	c.checkBackends()
 	c.checkRoutes()
 	c.checkControl()
+	c.checkAdmin()
 	c.checkHooks()
-}
-
-func (c *checker) checkListeners() {
-	if len(c.Listeners) == 0 {
-		c.problem("listeners", "at least one is needed")
-	}
-	seen := make(map[string]bool)
-	for i, listener := range c.Listeners {
-		path := fmt.Sprintf("listeners[%d].address", i)
-		c.checkAddress(path, listener.Address, checkListenAddress)
-		if seen[listener.Address] && !takesFreePort(listener.Address) {
-			c.problem(path, "%s is listened on twice", quote(listener.Address))
-		}
-		seen[listener.Address] = listener.Address != ""
-	}
 }
 
 func (c *checker) checkAddress(path, address string, check func(string) error) {
@@ -69,16 +61,6 @@ func (c *checker) checkAddress(path, address string, check func(string) error) {
 	} else if err := check(address); err != nil {
 		c.problem(path, "%v", err)
 	}
-}
-
-func (c *checker) checkLimits() {
-	c.atLeast("limits.connections", c.Limits.Connections, 1)
-	c.atLeast("limits.handshakes", c.Limits.Handshakes, 1)
-	c.notShorter("limits.hello_timeout", c.Limits.HelloTimeout, leastTimeout)
-	c.within("limits.hello_bytes", c.Limits.HelloBytes, 1<<10, 64<<10)
-	c.notShorter("limits.handshake_timeout", c.Limits.HandshakeTimeout, leastTimeout)
-	c.notShorter("limits.idle_timeout", c.Limits.IdleTimeout, leastPeriod)
-	c.notShorter("limits.half_close_timeout", c.Limits.HalfCloseTimeout, leastTimeout)
 }
 
 // checkProtocols checks a list of ALPN protocols.

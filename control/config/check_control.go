@@ -16,7 +16,56 @@ func (c *checker) checkControl() {
 	if c.Control.Mode&0o006 != 0 {
 		c.warn("control.mode", "%04o lets everybody on this machine flush and shut down", c.Control.Mode)
 	}
+	c.checkReadSocket("control.read_socket", c.Control.ReadSocket)
 	c.checkPeterSSLers("control.peter_sslers", c.Control.PeterSSLers)
+}
+
+func (c *checker) checkReadSocket(path string, socket ReadSocket) {
+	if socket.Path == "" {
+		if socket.Group != "" || socket.Mode != socketMode(0, "") {
+			c.warn(path, "nothing is listened on without a path")
+		}
+		return
+	}
+	if err := CheckSocket(socket.Path); err != nil {
+		c.problem(path+".path", "%v", err)
+	}
+	if socket.Path == c.Control.Socket {
+		c.problem(path+".path", "%s is also control.socket", quote(socket.Path))
+	}
+	if socket.Group != "" && socket.Mode&0o060 != 0o060 {
+		c.warn(path+".mode", "%04o keeps the members of control.read_socket.group out", socket.Mode)
+	}
+	if socket.Mode&0o006 != 0 {
+		c.warn(path+".mode", "%04o lets everybody on this machine see the names that are served", socket.Mode)
+	}
+}
+
+func (c *checker) checkAdmin() {
+	address := c.Admin.Address
+	if address == "" {
+		return
+	}
+	if err := checkListenAddress(address); err != nil {
+		c.problem("admin.address", "%v", err)
+		return
+	}
+	if host, _, _ := splitAddress(address); !isLoopback(host) {
+		c.warn("admin.address", "whoever reaches it sees the names that are served")
+	}
+	c.checkFree("admin.address", address)
+	if address == c.Control.PeterSSLers.Address && !takesFreePort(address) {
+		c.problem("admin.address", "%s is also control.peter_sslers.address", quote(address))
+	}
+}
+
+// checkFree reports an address that clients are listened for at.
+func (c *checker) checkFree(path, address string) {
+	for i, listener := range c.Listeners {
+		if listener.Address == address && !takesFreePort(address) {
+			c.problem(path, "%s is also listeners[%d].address", quote(address), i)
+		}
+	}
 }
 
 // CheckSocket says what is wrong with the path of a control socket.
@@ -46,11 +95,7 @@ func (c *checker) checkPeterSSLers(path string, settings PeterSSLers) {
 	if host, _, _ := splitAddress(settings.Address); open && !isLoopback(host) {
 		c.problem(path+".address", "whoever reaches it can flush: anything but loopback needs username and password_file")
 	}
-	for i, listener := range c.Listeners {
-		if listener.Address == settings.Address && !takesFreePort(settings.Address) {
-			c.problem(path+".address", "%s is also listeners[%d].address", quote(settings.Address), i)
-		}
-	}
+	c.checkFree(path+".address", settings.Address)
 }
 
 func (c *checker) checkHooks() {

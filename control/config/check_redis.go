@@ -58,7 +58,7 @@ func (c *checker) checkRedisServers(path string, store *RedisStore) {
 	seen := make(map[string]bool)
 	for i, address := range store.Addresses {
 		at := fmt.Sprintf("%s.addresses[%d]", path, i)
-		c.checkAddress(at, address, checkServerAddress)
+		c.checkAddress(at, address, checkHostAddress)
 		if seen[address] {
 			c.problem(at, "%s is in the list twice", quote(address))
 		}

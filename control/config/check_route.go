@@ -1,63 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"iter"
-	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"hellogate/sni"
 )
-
-// BackendNames returns the names of the backends in alphabetical order.
-func (c *Config) BackendNames() []string {
-	return slices.Sorted(maps.Keys(c.Backends))
-}
-
-var backendName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
-
-func (c *checker) checkBackends() {
-	used := map[string]bool{c.Fallback.Backend: true}
-	for _, route := range c.Routes {
-		used[route.Backend] = true
-	}
-	for _, name := range c.BackendNames() {
-		path := child("backends", name)
-		if !backendName.MatchString(name) {
-			c.problem(path, "a backend's name is up to 64 letters, digits, hyphens, underscores and dots")
-		}
-		c.checkBackend(path, c.Backends[name])
-		if !used[name] && len(c.Routes) > 0 {
-			c.warn(path, "no route uses it: only where a store's answer names it do connections come")
-		}
-	}
-}
-
-func (c *checker) checkBackend(path string, backend Backend) {
-	if len(backend.Servers) == 0 {
-		c.problem(path+".servers", "at least one is needed")
-	}
-	seen := make(map[string]bool)
-	for i, server := range backend.Servers {
-		at := fmt.Sprintf("%s.servers[%d].address", path, i)
-		c.checkAddress(at, server.Address, checkServerAddress)
-		if seen[server.Address] && server.Address != "" {
-			c.problem(at, "%s is in this backend twice", quote(server.Address))
-		}
-		seen[server.Address] = true
-	}
-	c.notShorter(path+".connect_timeout", backend.ConnectTimeout, leastTimeout)
-	if backend.Retries > 100 {
-		c.problem(path+".retries", "must be 0 to 100")
-	}
-	for i, tlv := range backend.ProxyTLVs {
-		if slices.Index(backend.ProxyTLVs, tlv) < i {
-			c.problem(fmt.Sprintf("%s.proxy_tlvs[%d]", path, i), "%s is in the list twice", quote(string(tlv)))
-		}
-	}
-}
 
 func (c *checker) checkRoutes() {
 	switch {
@@ -67,17 +17,43 @@ func (c *checker) checkRoutes() {
 	default:
 		c.problem("routes", "with several backends they must say which names go where")
 	}
-	for i, route := range c.Routes {
-		c.checkRoute(fmt.Sprintf("routes[%d]", i), route)
+	listeners := make(map[string]bool)
+	for _, listener := range c.Listeners {
+		listeners[listener.Name] = true
 	}
-	c.checkDuplicateRoutes()
+	for i, route := range c.Routes {
+		path := fmt.Sprintf("routes[%d]", i)
+		c.checkMatch(path+".match", route.Match, listeners)
+		c.checkRoute(path, route)
+		c.checkRouteTLS(path, route)
+		c.checkRouteLimits(path+".limits", route.Limits)
+	}
+	c.checkReach()
+}
+
+func (c *checker) checkMatch(path string, match Match, listeners map[string]bool) {
+	c.checkProtocols(path+".alpn", match.ALPN)
+	c.checkRanges(path+".client_ips", match.ClientIPs, "")
+	checkList(c, path+".listeners", match.Listeners, func(name string) error {
+		if listeners[name] || c.faults.touch("listeners") {
+			return nil
+		}
+		return fmt.Errorf("no listener is called %s%s", quote(name), c.listenerHint(name))
+	})
+}
+
+func (c *checker) listenerHint(name string) string {
+	if len(c.Listeners) > mostCompared {
+		return ""
+	}
+	known := make([]string, 0, len(c.Listeners))
+	for _, listener := range c.Listeners {
+		known = append(known, listener.Name)
+	}
+	return hint(name, known)
 }
 
 func (c *checker) checkRoute(path string, route Route) {
-	c.checkProtocols(path+".match.alpn", route.Match.ALPN)
-	if _, own := c.origin.places[path+".tls.alpn"]; own {
-		c.checkProtocols(path+".tls.alpn", route.TLS.ALPN)
-	}
 	switch {
 	case c.faults.touch(path + ".action"):
 	case route.Action == Reject && route.Backend != "":
@@ -87,6 +63,21 @@ func (c *checker) checkRoute(path string, route Route) {
 		c.problem(path+".backend", "missing")
 	default:
 		c.checkBackendName(path+".backend", route.Backend)
+	}
+	if route.Action == Passthrough {
+		c.checkPassthrough(path, route)
+	}
+}
+
+// checkPassthrough refuses what a connection would need to be terminated for.
+func (c *checker) checkPassthrough(path string, route Route) {
+	for _, key := range []string{"tls", "session_tickets", "truncation", "limits.handshake_timeout"} {
+		if at := path + "." + key; c.wrote(at) {
+			c.problem(at, "has no meaning with action: passthrough: TLS is between the client and the server")
+		}
+	}
+	if c.Backends[route.Backend].TLS != nil {
+		c.problem(path+".backend", "%s has tls: what is passed through would be encrypted twice", quote(route.Backend))
 	}
 }
 
@@ -99,53 +90,94 @@ func (c *checker) checkBackendName(path, name string) {
 	}
 }
 
-// backendHint ends the message on a backend that there is not.
-func (c *checker) backendHint(name string) string {
-	if len(c.Backends) > mostCompared {
-		return ""
+// checkRouteLimits checks what a route says of its limits itself. What it
+// inherits is checked where it was written.
+func (c *checker) checkRouteLimits(path string, limits RouteLimits) {
+	if !c.wrote(path) {
+		return
 	}
-	known := c.BackendNames()
-	hint := didYouMean(name, known)
-	if hint == "" && len(known) > 0 && len(known) <= 5 {
-		hint = "; there is " + strings.Join(known, ", ")
+	if c.wrote(path + ".handshake_timeout") {
+		c.notShorter(path+".handshake_timeout", limits.HandshakeTimeout, leastTimeout)
 	}
-	return hint
+	if c.wrote(path + ".idle_timeout") {
+		c.notShorter(path+".idle_timeout", limits.IdleTimeout, leastPeriod)
+	}
+	if c.wrote(path + ".half_close_timeout") {
+		c.notShorter(path+".half_close_timeout", limits.HalfCloseTimeout, leastTimeout)
+	}
+	if c.wrote(path + ".life_timeout") {
+		c.noneOrNotShorter(path+".life_timeout", limits.LifeTimeout)
+	}
 }
 
-// checkDuplicateRoutes reports every name that two routes take under the same
-// conditions: one of them could never be used.
-func (c *checker) checkDuplicateRoutes() {
-	found := len(c.problems)
-	seen := make(map[string]string)
-	rules := make([]sni.Rule[int], 0, len(c.Routes))
-	for i, route := range c.Routes {
-		rules = append(rules, sni.Rule[int]{Names: route.Match.Names, ALPN: route.Match.ALPN, Value: i})
-		conditions := strings.Join(slices.Compact(slices.Sorted(slices.Values(route.Match.ALPN))), "\x00")
-		for path, pattern := range namePaths(fmt.Sprintf("routes[%d]", i), route.Match.Names) {
-			key := pattern + "\x00" + conditions
-			if first, twice := seen[key]; twice {
-				c.problem(path, "%s under the same conditions is also %s", quote(pattern), first)
-			} else {
-				seen[key] = path
-			}
+// ruled is a route as the table of routes takes it.
+type ruled struct {
+	rule sni.Rule[int]
+	path string
+	// names has the path of each of the rule's names, which are those of the route
+	// that could be read.
+	names []string
+}
+
+// checkReach reports every name of a route that no client gets to, because
+// another route takes all that it could.
+func (c *checker) checkReach() {
+	var routes []ruled
+	var rules []sni.Rule[int]
+	for i := range c.Routes {
+		if route, ok := c.rule(i); ok {
+			routes = append(routes, route)
+			rules = append(rules, route.rule)
 		}
 	}
-	if _, err := sni.NewTable(rules); err != nil && len(c.problems) == found {
+	_, err := sni.NewTable(rules)
+	var conflicts sni.Conflicts
+	if !errors.As(err, &conflicts) && err != nil {
 		c.problem("routes", "%v", err)
 	}
-}
-
-// namePaths yields the patterns of a route with the path of each; a route
-// without any has the pattern * at its own.
-func namePaths(path string, names []sni.Pattern) iter.Seq2[string, string] {
-	return func(yield func(path, pattern string) bool) {
-		if len(names) == 0 {
-			yield(path, "*")
-		}
-		for i, name := range names {
-			if name != (sni.Pattern{}) && !yield(fmt.Sprintf("%s.match.names[%d]", path, i), name.String()) {
-				return
-			}
+	for _, conflict := range conflicts {
+		name := quote(strings.TrimPrefix(conflict.Pattern.String(), "~"))
+		at, before := pathOf(routes, conflict.Place), pathOf(routes, conflict.Before)
+		if conflict.Same {
+			c.problem(at, "%s under the same conditions is also %s", name, before)
+		} else {
+			c.problem(at, "%s can never match: %s is tried before and takes every client that it could", name, before)
 		}
 	}
+}
+
+func pathOf(routes []ruled, place sni.Place) string {
+	if route := routes[place.Rule]; place.Name >= 0 {
+		return route.names[place.Name]
+	}
+	return routes[place.Rule].path
+}
+
+// rule returns a route as the table takes it; not one whose conditions could not
+// all be read, or none of its names.
+func (c *checker) rule(index int) (made ruled, ok bool) {
+	match, path := c.Routes[index].Match, fmt.Sprintf("routes[%d]", index)
+	for _, key := range []string{"alpn", "client_ips", "listeners"} {
+		if c.faults.touch(path + ".match." + key) {
+			return made, false
+		}
+	}
+	made.path = path
+	made.rule = sni.Rule[int]{ALPN: match.ALPN, Clients: match.ClientIPs, Listeners: match.Listeners, Value: index}
+	for i, name := range match.Names {
+		if name != (sni.Pattern{}) {
+			made.rule.Names = append(made.rule.Names, name)
+			made.names = append(made.names, fmt.Sprintf("%s.match.names[%d]", path, i))
+		}
+	}
+	for i, expression := range match.NamesRegex {
+		if expression != (sni.Regexp{}) {
+			made.rule.Regexps = append(made.rule.Regexps, expression)
+			made.names = append(made.names, fmt.Sprintf("%s.match.names_regex[%d]", path, i))
+		}
+	}
+	written := len(match.Names)+len(match.NamesRegex) > 0
+	return made, len(made.names) > 0 || !written && !slices.ContainsFunc([]string{"names", "names_regex"}, func(key string) bool {
+		return c.faults.touch(path + ".match." + key)
+	})
 }

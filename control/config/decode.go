@@ -41,7 +41,7 @@ func (s setting) item(i int) setting {
 }
 
 // itemOptions are the options of a list's items, by that of the list.
-var itemOptions = map[string]string{"names": "exact"}
+var itemOptions = map[string]string{"names": "exact", "hosts": "name"}
 
 func (d *decoder) report(at place, path, message string) {
 	if d.full() {
@@ -98,10 +98,6 @@ func (d *decoder) scalar(node ast.Node, at setting, into reflect.Value, parse te
 	text, ok := scalarText(node)
 	if !ok {
 		d.report(where, at.path, "want one value, got "+describe(node))
-		return
-	}
-	if isLaterValue(at.schema, text) {
-		d.report(where, at.path, quote(text)+" "+notInThisVersion)
 		return
 	}
 	value, err := parse(text, node)

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,16 +24,21 @@ type defaulter interface{ setDefaults() }
 
 func (c *Config) setDefaults() {
 	c.Limits = Limits{
-		Connections:      100_000,
-		Handshakes:       20_000,
-		HelloTimeout:     5 * time.Second,
-		HelloBytes:       64 << 10,
-		HandshakeTimeout: 10 * time.Second,
-		IdleTimeout:      time.Hour,
-		HalfCloseTimeout: 5 * time.Minute,
-		DrainTimeout:     30 * time.Second,
+		Connections:         100_000,
+		Handshakes:          20_000,
+		HelloTimeout:        5 * time.Second,
+		HelloBytes:          64 << 10,
+		HandshakeTimeout:    10 * time.Second,
+		AlertTimeout:        time.Second,
+		IdleTimeout:         time.Hour,
+		HalfCloseTimeout:    5 * time.Minute,
+		LifeJitter:          10,
+		TCPKeepalive:        15 * time.Second,
+		DrainTimeout:        30 * time.Second,
+		UpgradeDrainTimeout: day,
 	}
-	c.TLS = TLS{MinVersion: tls.VersionTLS12, ALPN: []string{}}
+	c.TLS = TLS{MinVersion: tls.VersionTLS12, ALPN: []string{}, ClientAuth: ClientAuth{Mode: ClientAuthOff}}
+	c.SessionTickets = SessionTickets{Enabled: SwitchOn, Rotate: defaultRotate}
 	c.Breaker = Breaker{Failures: 5, Reset: 30 * time.Second}
 	c.Cache = Cache{
 		Size:          512 << 20,
@@ -69,20 +75,6 @@ func (s *RedisStore) setDefaults() {
 	*s = RedisStore{Layout: LayoutPrime2, Prefix: defaultPrefix, Timeout: 2 * time.Second, Fetches: 64}
 }
 
-func (b *Backend) setDefaults() {
-	*b = Backend{
-		Balance:        RoundRobin,
-		SendProxy:      SendProxyV2,
-		ProxyTLVs:      []ProxyTLV{TLVAuthority, TLVALPN, TLVSSL, TLVUniqueID, TLVCRC32C},
-		ConnectTimeout: 3 * time.Second,
-		Retries:        2,
-	}
-}
-
-func (r *Route) setDefaults() {
-	*r = Route{Action: Terminate, Truncation: TruncationFIN}
-}
-
 // complete fills in the defaults that depend on what else was written.
 func (c *Config) complete() {
 	for i := range c.Stores {
@@ -91,20 +83,44 @@ func (c *Config) complete() {
 	}
 	c.Permission.Breaker.inherit(c.Breaker)
 	if len(c.Routes) == 0 && len(c.Backends) == 1 {
-		c.Routes = []Route{{Action: Terminate, Truncation: TruncationFIN, Backend: c.BackendNames()[0]}}
+		c.Routes = make([]Route, 1)
+		c.Routes[0].setDefaults()
+		c.Routes[0].Backend = c.BackendNames()[0]
 	}
 	for i := range c.Routes {
-		c.Routes[i].TLS.inherit(c.TLS)
+		c.Routes[i].inherit(c)
+	}
+	for name, backend := range c.Backends {
+		if _, own := c.origin.places[child("backends", name)+".dial_timeout"]; !own {
+			backend.DialTimeout = max(backend.DialTimeout, backend.ConnectTimeout)
+			c.Backends[name] = backend
+		}
+	}
+	for i := range c.Listeners {
+		if c.Listeners[i].Name == "" {
+			c.Listeners[i].Name = c.Listeners[i].Address
+		}
+	}
+	if c.Limits.BurstPerIP == 0 {
+		c.Limits.BurstPerIP = c.Limits.RatePerIP
 	}
 	if c.Control.Socket == "" {
 		c.Control.Socket = DefaultSocket()
 	}
-	if c.Control.Mode == 0 {
-		c.Control.Mode = 0o600
-		if c.Control.Group != "" {
-			c.Control.Mode = 0o660
-		}
+	c.Control.Mode = socketMode(c.Control.Mode, c.Control.Group)
+	c.Control.ReadSocket.Mode = socketMode(c.Control.ReadSocket.Mode, c.Control.ReadSocket.Group)
+}
+
+// socketMode returns who may open a socket: what was written, else its owner and,
+// where there is one, its group.
+func socketMode(written fs.FileMode, group string) fs.FileMode {
+	switch {
+	case written != 0:
+		return written
+	case group != "":
+		return 0o660
 	}
+	return 0o600
 }
 
 func (s *Store) complete() {
@@ -126,17 +142,6 @@ func (b *Breaker) inherit(parent Breaker) {
 	}
 	if b.Reset == unset {
 		b.Reset = parent.Reset
-	}
-}
-
-// inherit takes from parent what t does not say. An empty list of protocols
-// says something, a nil one does not.
-func (t *TLS) inherit(parent TLS) {
-	if t.MinVersion == 0 {
-		t.MinVersion = parent.MinVersion
-	}
-	if t.ALPN == nil {
-		t.ALPN = parent.ALPN
 	}
 }
 

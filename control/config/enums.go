@@ -56,8 +56,26 @@ const (
 // Balance is how a backend picks a server.
 type Balance string
 
-// RoundRobin takes one after the other.
-const RoundRobin Balance = "round_robin"
+// RoundRobin takes one after the other, LeastConnections the one that has the
+// fewest for its weight, RandomTwo the one of two picked at random that has
+// fewer. SourceHash always takes the same one for a client's address, and
+// NameHash for a name, as long as it is well.
+const (
+	RoundRobin       Balance = "round_robin"
+	LeastConnections Balance = "least_connections"
+	RandomTwo        Balance = "random_two"
+	SourceHash       Balance = "source_hash"
+	NameHash         Balance = "name_hash"
+)
+
+// OnDown is what becomes of the connections to a server that fails its checks.
+type OnDown string
+
+// DownKeep lets them go on, DownReset resets them.
+const (
+	DownKeep  OnDown = "keep"
+	DownReset OnDown = "reset"
+)
 
 // SendProxy is the version of the PROXY header that a backend gets.
 type SendProxy string
@@ -72,14 +90,39 @@ const (
 // ProxyTLV is a field of a version 2 PROXY header.
 type ProxyTLV string
 
-// The fields that can be sent: the name, the negotiated protocol, the TLS
-// version and cipher, the connection's id, and the checksum.
+// The fields that can be sent: the name, the negotiated protocol, the client's
+// TLS, the connection's id, the network namespace, and the checksum. TLVSSL has
+// the version, the cipher suite and the common name of the client's certificate.
+// Those that begin with it are parts of it: how the certificate that the client
+// was shown is signed, and what its key is, the group of the key exchange, how the
+// handshake was signed, and the client's certificate itself (a kilobyte or more).
 const (
-	TLVAuthority ProxyTLV = "authority"
-	TLVALPN      ProxyTLV = "alpn"
-	TLVSSL       ProxyTLV = "ssl"
-	TLVUniqueID  ProxyTLV = "unique_id"
-	TLVCRC32C    ProxyTLV = "crc32c"
+	TLVAuthority     ProxyTLV = "authority"
+	TLVALPN          ProxyTLV = "alpn"
+	TLVSSL           ProxyTLV = "ssl"
+	TLVSSLSigAlg     ProxyTLV = "ssl_sig_alg"
+	TLVSSLKeyAlg     ProxyTLV = "ssl_key_alg"
+	TLVSSLGroup      ProxyTLV = "ssl_group"
+	TLVSSLSigScheme  ProxyTLV = "ssl_sig_scheme"
+	TLVSSLClientCert ProxyTLV = "ssl_client_cert"
+	TLVUniqueID      ProxyTLV = "unique_id"
+	TLVNetNS         ProxyTLV = "netns"
+	TLVCRC32C        ProxyTLV = "crc32c"
+)
+
+// isPartOfSSL reports whether t is sent within TLVSSL.
+func (t ProxyTLV) isPartOfSSL() bool { return strings.HasPrefix(string(t), string(TLVSSL)+"_") }
+
+// ClientAuthMode says whether clients show a certificate.
+type ClientAuthMode string
+
+// ClientAuthOff asks for none, ClientAuthRequest for one that a client may keep
+// to itself, and ClientAuthRequire refuses clients without one. One that is shown
+// must be good in either case.
+const (
+	ClientAuthOff     ClientAuthMode = "off"
+	ClientAuthRequest ClientAuthMode = "request"
+	ClientAuthRequire ClientAuthMode = "require"
 )
 
 // Event is what a hook can be called for.
@@ -99,10 +142,12 @@ const (
 // Action is what a route does with a connection.
 type Action string
 
-// Terminate ends TLS here and passes the plaintext on; Reject refuses.
+// Terminate ends TLS here and passes the plaintext on, Passthrough passes on what
+// comes, without a look at more than the ClientHello; Reject refuses.
 const (
-	Terminate Action = "terminate"
-	Reject    Action = "reject"
+	Terminate   Action = "terminate"
+	Passthrough Action = "passthrough"
+	Reject      Action = "reject"
 )
 
 // Truncation is how a client's end of stream without close_notify is passed on.
@@ -133,16 +178,24 @@ func (Form) choices() []string       { return []string{"path", "caddy", "peter_s
 func (Layout) choices() []string     { return []string{"prime1", "prime2", "json"} }
 func (SANAliases) choices() []string { return []string{"verified", "all", "off"} }
 func (Occasion) choices() []string   { return []string{"unknown", "failure"} }
-func (Balance) choices() []string    { return []string{"round_robin"} }
 func (SendProxy) choices() []string  { return []string{"off", "v1", "v2"} }
-func (ProxyTLV) choices() []string {
-	return []string{"authority", "alpn", "ssl", "unique_id", "crc32c"}
+func (OnDown) choices() []string     { return []string{"keep", "reset"} }
+func (Balance) choices() []string {
+	return []string{"round_robin", "least_connections", "random_two", "source_hash", "name_hash"}
 }
+
+func (ProxyTLV) choices() []string {
+	return []string{
+		"authority", "alpn", "ssl", "ssl_sig_alg", "ssl_key_alg", "ssl_group", "ssl_sig_scheme", "ssl_client_cert",
+		"unique_id", "netns", "crc32c",
+	}
+}
+func (ClientAuthMode) choices() []string { return []string{"off", "request", "require"} }
 
 func (Event) choices() []string {
 	return []string{"fetched", "renewed", "withdrawn", "expiring", "failed", "flushed"}
 }
-func (Action) choices() []string     { return []string{"terminate", "reject"} }
+func (Action) choices() []string     { return []string{"terminate", "passthrough", "reject"} }
 func (Truncation) choices() []string { return []string{"fin", "reset"} }
 func (LogLevel) choices() []string   { return []string{"trace", "debug", "info", "warn", "error"} }
 func (LogFormat) choices() []string  { return []string{"json", "text"} }

@@ -27,14 +27,21 @@ func (c *Config) CheckFiles() error {
 	for i, store := range c.Stores {
 		files.store(fmt.Sprintf("stores[%d]", i), store)
 	}
+	files.clientAuth("tls.client_auth", c.TLS.ClientAuth)
+	files.key("session_tickets.key_file", c.SessionTickets.KeyFile)
+	for i, route := range c.Routes {
+		files.route(fmt.Sprintf("routes[%d]", i), route)
+	}
+	for _, name := range c.BackendNames() {
+		files.backend(child("backends", name), c.Backends[name])
+	}
 	files.roots("cache.alias_ca_file", c.Cache.AliasCAFile)
 	files.newFolder("cache.dir", c.Cache.Dir)
 	files.key("cache.dir_key_file", c.Cache.DirKeyFile)
 	files.roots("permission.ca_file", c.Permission.CAFile)
 	files.pair("fallback.cert_file", c.Fallback.CertFile, "fallback.key_file", c.Fallback.KeyFile)
-	if c.Control.Group != "" {
-		files.group("control.group", c.Control.Group)
-	}
+	files.group("control.group", c.Control.Group)
+	files.group("control.read_socket.group", c.Control.ReadSocket.Group)
 	files.secret("control.peter_sslers.password_file", c.Control.PeterSSLers.PasswordFile)
 	c.checkCommand(files.origin)
 	return files.problems.err()
@@ -159,7 +166,7 @@ func (f *fileChecker) pair(certPath, certFile, keyPath, keyFile string) {
 }
 
 func (f *fileChecker) group(path, group string) {
-	if isDigits(group) {
+	if group == "" || isDigits(group) {
 		return
 	}
 	if _, err := user.LookupGroup(group); err != nil {

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,54 @@ func write(t *testing.T, folder, name, content string) string {
 	return path
 }
 
+func revocations(t *testing.T) []byte {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+	issuer := &x509.Certificate{SubjectKeyId: []byte{1}, KeyUsage: x509.KeyUsageCRLSign}
+	list, err := x509.CreateRevocationList(rand.Reader, template, issuer, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func writeRevocations(t *testing.T, folder string) string {
+	t.Helper()
+	return write(t, folder, "list.crl", string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: revocations(t)})))
+}
+
+func TestCheckRevocations(t *testing.T) {
+	list := revocations(t)
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: list})
+	broken := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: list[1:]})
+	other := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: list})
+	tests := []struct {
+		name    string
+		content []byte
+		want    string
+	}{
+		{"DER", list, ""},
+		{"PEM", encoded, ""},
+		{"two, and something else", slices.Concat(encoded, other, encoded), ""},
+		{"second broken", slices.Concat(encoded, broken), "revocation list: "},
+		{"certificate", other, "no revocation list in it"},
+		{"text", []byte("hello"), "no revocation list in it"},
+		{"cut", list[:50], "no revocation list in it"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := checkRevocations(test.content)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.HasPrefix(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 func TestCheckFiles(t *testing.T) {
 	folder := t.TempDir()
 	cert, key := writePair(t, folder, "a.example")
@@ -58,6 +107,14 @@ func TestCheckFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := filepath.Join(folder, "missing")
+	crl := writeRevocations(t, folder)
+	traffic := func(roots, revocations, tickets, cert, key string) string {
+		return "listeners: [{address: \":443\"}]\nstores: [{http: {url: \"https://h\"}}]\n" +
+			"backends: {mail: {servers: [{address: \"h:143\"}]}, web: {servers: [{address: \"h:80\"}], tls: {ca_file: " + roots + ", cert_file: " + cert + ", key_file: " + key + "}}}\n" +
+			"routes: [{backend: mail}]\n" +
+			"tls: {client_auth: {mode: require, ca_file: " + roots + ", crl_file: " + revocations + "}}\n" +
+			"session_tickets: {key_file: " + tickets + "}\n"
+	}
 	http := func(more string) string {
 		return "listeners: [{address: \":443\"}]\nbackends: {mail: {servers: [{address: \"h:143\"}]}}\n" +
 			"stores: [{http: {url: \"https://h\", " + more + "}}]\n"
@@ -108,6 +165,25 @@ func TestCheckFiles(t *testing.T) {
 		}},
 		{"disk tier's key is for all to see", good + "cache: {dir: " + missing + ", dir_key_file: " + open + "}\n", []string{
 			"cache.dir_key_file: " + open + " has mode 0640: others can read it",
+		}},
+		{"all of the traffic's there", traffic(cert, crl, token, cert, key), nil},
+		{"lists that are none", traffic(key, cert, empty, cert, other), []string{
+			"backends.web.tls.ca_file: " + key + " holds no PEM certificate",
+			"backends.web.tls.key_file: " + other + " with " + cert + ": tls: private key does not match public key",
+			"tls.client_auth.ca_file: " + key + " holds no PEM certificate",
+			"tls.client_auth.crl_file: " + cert + ": no revocation list in it, PEM or DER",
+			"session_tickets.key_file: " + empty + " is empty",
+		}},
+		{"a route's own", good + "routes: [{backend: mail, tls: {client_auth: {ca_file: " + missing + ", crl_file: " + token + "}}, session_tickets: {key_file: " + open + "}}]\n", []string{
+			"routes[0].tls.client_auth.ca_file: stat " + missing + ": no such file or directory",
+			"routes[0].tls.client_auth.crl_file: " + token + ": no revocation list in it, PEM or DER",
+			"routes[0].session_tickets.key_file: " + open + " has mode 0640: others can read it",
+		}},
+		{"what a route inherits is said once", good + "tls: {client_auth: {ca_file: " + missing + "}}\nroutes: [{backend: mail, tls: {min_version: 1.3}}]\n", []string{
+			"tls.client_auth.ca_file: stat " + missing + ": no such file or directory",
+		}},
+		{"no such group for reading", good + "control: {read_socket: {path: /a, group: no-such-group-here}}\n", []string{
+			`control.read_socket.group: no group is called "no-such-group-here"`,
 		}},
 		{"no such group", good + "control: {group: no-such-group-here}\n", []string{
 			`4:18: control.group: no group is called "no-such-group-here"`,

@@ -9,17 +9,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write testdata/broken.txt anew")
+var update = flag.Bool("update", false, "write the .txt files in testdata anew")
 
 // All mistakes of a file are reported at once, in its order, each with its
 // place, its line and a caret.
 func TestAllProblemsAtOnce(t *testing.T) {
-	_, err := Load("testdata/broken.yaml")
+	for _, name := range []string{"testdata/broken", "testdata/traffic"} {
+		t.Run(name, func(t *testing.T) { wantGolden(t, name+".yaml", name+".txt") })
+	}
+}
+
+func wantGolden(t *testing.T, file, golden string) {
+	_, err := Load(file)
 	if err == nil {
 		t.Fatal("the file was accepted")
 	}
 	got := err.Error() + "\n"
-	const golden = "testdata/broken.txt"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -82,13 +87,11 @@ var problemTests = []struct {
 	}},
 	{"strange key", least + "\"a b\": 1\n", []string{`5:1: ["a b"]: unknown key`}},
 	{"written twice", least + "log: {}\nlog: {}\n", []string{"6:1: log: written twice, first on line 5"}},
-	{"later key", least + "tls: {client_auth: {mode: request}}\n", []string{`5:7: tls.client_auth: "client_auth" is not supported by this version`}},
-	{"later section", least + "admin: {address: \":9100\"}\n", []string{`5:1: admin: "admin" is not supported by this version`}},
-	{"later key of a backend", strings.Replace(least, "143\"}]", "143\"}], health: {}", 1), []string{
-		`4:57: backends.mail.health: "health" is not supported by this version`,
+	{"later key", strings.Replace(least, `":443"`, `":443", starttls: smtp`, 1), []string{
+		`2:31: listeners[0].starttls: "starttls" is not supported by this version`,
 	}},
-	{"later value", strings.Replace(least, "143\"}]", "143\"}], balance: source_hash", 1), []string{
-		`4:66: backends.mail.balance: "source_hash" is not supported by this version`,
+	{"later section", withStores("{acme: {contact: a}}, {dir: {path: a}}"), []string{
+		`3:11: stores[0].acme: "acme" is not supported by this version`,
 	}},
 
 	{"list for text", least + "control: {socket: [a]}\n", []string{"5:19: control.socket: want one value, got a list"}},
@@ -151,7 +154,6 @@ var problemTests = []struct {
 	{"no such backend, near", least + "routes: [{backend: mial}]\n", []string{`5:20: routes[0].backend: no backend is called "mial"; did you mean mail?`}},
 	{"route without backend", least + "routes: [{}]\n", []string{"5:10: routes[0].backend: missing"}},
 	{"reject with backend", least + "routes: [{action: reject, backend: mail}]\n", []string{"5:36: routes[0].backend: a route that rejects has none"}},
-	{"passthrough", least + "routes: [{action: passthrough}]\n", []string{`5:19: routes[0].action: "passthrough" is not supported by this version`}},
 	{"route twice", least + "routes:\n- {match: {names: [A.example]}, backend: mail}\n- {match: {names: [b.example, a.example]}, action: reject}\n", []string{
 		`7:31: routes[1].match.names[1]: "a.example" under the same conditions is also routes[0].match.names[0]`,
 	}},
@@ -216,7 +218,119 @@ var problemTests = []struct {
 	{"peter_sslers where clients are", strings.Replace(least, ":443", "[::1]:443", 1) + "control: {peter_sslers: {address: '[::1]:443'}}\n", []string{
 		`5:35: control.peter_sslers.address: "[::1]:443" is also listeners[0].address`,
 	}},
+	{"listener's name is an address", strings.Replace(least, `":443"`, `":443", name: ":80"`, 1), []string{
+		"2:37: listeners[0].name: a listener's name is up to 64 letters, digits, hyphens, underscores and dots",
+	}},
+	{"listener's name is another's", strings.Replace(least, `{address: ":443"}`, `{address: ":443", name: a}, {address: ":80", name: a}`, 1), []string{
+		`2:64: listeners[1].name: "a" is also listeners[0].name`,
+	}},
+	{"share", least + "limits: {life_jitter: 101%}\n", []string{`5:23: limits.life_jitter: "101%" is not a share from 0% to 100%`}},
+	{"part of a share", least + "limits: {life_jitter: 1.5}\n", []string{`5:23: limits.life_jitter: "1.5" is not a share from 0% to 100%`}},
+	{"keepalive without end", least + "limits: {tcp_keepalive: 10h, tcp_user_timeout: 30d}\n", []string{
+		"5:25: limits.tcp_keepalive: must be at most 9h6m7s",
+		"5:48: limits.tcp_user_timeout: must be at most 596h31m23.647s",
+	}},
+	{"clients of whom", least + "tls: {client_auth: {mode: request}}\n", []string{
+		"5:7: tls.client_auth.ca_file: missing: it says whose certificates are good",
+	}},
+	{"a route's clients of whom", least + "routes: [{backend: mail, tls: {client_auth: {mode: require}}}]\n", []string{
+		"5:32: routes[0].tls.client_auth.ca_file: missing: it says whose certificates are good",
+	}},
+	{"clients allowed twice", least + "tls: {client_auth: {allow: {cn: [a, a, ''], dns: [a.example, A.example], uri: ['a:b', '//b']}}}\n", []string{
+		`5:37: tls.client_auth.allow.cn[1]: "a" is in the list twice`,
+		"5:40: tls.client_auth.allow.cn[2]: empty",
+		`5:62: tls.client_auth.allow.dns[1]: "a.example" is in the list twice`,
+		`5:87: tls.client_auth.allow.uri[1]: "//b" is not a URI, as in spiffe://example.org/service`,
+	}},
+	{"tickets without a key", least + "session_tickets: {enabled: 1, rotate: 8d}\n", []string{
+		`5:28: session_tickets.enabled: want true or false, got "1"`,
+		"5:39: session_tickets.rotate: must be at most 168h0m0s",
+	}},
+	{"passed through to nowhere", least + "routes: [{action: passthrough}]\n", []string{"5:10: routes[0].backend: missing"}},
+	{"passed through and terminated", least + "routes: [{action: passthrough, backend: mail, session_tickets: {enabled: false}, limits: {handshake_timeout: 1s}}]\n", []string{
+		"5:47: routes[0].session_tickets: has no meaning with action: passthrough: TLS is between the client and the server",
+		"5:110: routes[0].limits.handshake_timeout: has no meaning with action: passthrough: TLS is between the client and the server",
+	}},
+	{"passed through and encrypted", withBackend("tls: {}") + "routes: [{action: passthrough, backend: mail}]\n", []string{
+		`5:41: routes[0].backend: "mail" has tls: what is passed through would be encrypted twice`,
+	}},
+	{"no such listener", least + "routes: [{backend: mail, match: {listeners: [':444', a]}}]\n", []string{
+		`5:46: routes[0].match.listeners[0]: no listener is called ":444"; did you mean :443?`,
+		`5:54: routes[0].match.listeners[1]: no listener is called "a"; there is :443`,
+	}},
+	{"a listener twice", least + "routes: [{backend: mail, match: {listeners: [':443', ':443', '']}}]\n", []string{
+		`5:54: routes[0].match.listeners[1]: ":443" is in the list twice`,
+		"5:62: routes[0].match.listeners[2]: empty",
+	}},
+	{"a range that cannot be read hides no route", least + "routes:\n- {match: {client_ips: [10.0.0.0]}, backend: mail}\n- {match: {client_ips: [x]}, backend: mail}\n- {backend: mail}\n- {backend: mail}\n", []string{
+		`7:25: routes[1].match.client_ips[0]: "x" is not a range of addresses, as in 10.0.0.0/8, nor one address`,
+		`9:3: routes[3]: "*" under the same conditions is also routes[2]`,
+	}},
+	{"an expression that cannot be read hides no route", least + "routes:\n- {match: {names_regex: ['(']}, backend: mail}\n- {backend: mail}\n", []string{
+		`6:26: routes[0].match.names_regex[0]: regular expression "(": missing closing ): "("`,
+	}},
+	{"route that no client gets to", least + "routes:\n- {match: {names: [a.example], client_ips: [10.0.0.0/8], alpn: [h2, imap]}, backend: mail}\n" +
+		"- {match: {names: [b.example, a.example], client_ips: [10.1.0.0/16], alpn: [imap]}, backend: mail}\n- {match: {names: [a.example]}, backend: mail}\n", []string{
+		`7:31: routes[1].match.names[1]: "a.example" can never match: routes[0].match.names[0] is tried before and takes every client that it could`,
+	}},
+	{"expressions that no client gets to", least + "routes:\n- {match: {names: [a.example], names_regex: ['a.*', '.*']}, backend: mail}\n- {match: {names_regex: ['b.*', 'a.*']}, backend: mail}\n", []string{
+		`7:26: routes[1].match.names_regex[0]: "b.*" can never match: routes[0].match.names_regex[1] is tried before and takes every client that it could`,
+		`7:33: routes[1].match.names_regex[1]: "a.*" under the same conditions is also routes[0].match.names_regex[0]`,
+	}},
+	{"expressions too large together", least + "routes:\n" + numbered("- {match: {names_regex: ['a%d.{900}']}, backend: mail}\n", 12), []string{
+		"5:1: routes: the regular expressions have 10838 states together: 10000 at most",
+	}},
+	{"Sentinel at a socket", withStores("{redis: {addresses: ['unix:/a'], sentinel_master: m}}"), []string{
+		`3:31: stores[0].redis.addresses[0]: "unix:/a": the port must be a number up to 65535`,
+	}},
+	{"only backups", strings.Replace(least, `143"}`, `143", backup: true}`, 1), []string{
+		"4:19: backends.mail.servers: all are backups: at least one must not be",
+	}},
+	{"health at a socket's port", strings.Replace(withBackend("health: {port: 80}"), "10.0.0.5:143", "unix:/run/a", 1), []string{
+		`4:71: backends.mail.health.port: "unix:/run/a" has no ports`,
+	}},
+	{"health that asks too much", withBackend("health: {rise: 0, fall: 0, port: 70000, send: " + strings.Repeat("a", 4097) + ", expect: 'hex:0'}"), []string{
+		"4:72: backends.mail.health.rise: must be at least 1",
+		"4:81: backends.mail.health.fall: must be at least 1",
+		"4:90: backends.mail.health.port: must be 0 to 65535",
+		"4:103: backends.mail.health.send: 4097 bytes long: at most 4096",
+		`4:4210: backends.mail.health.expect: "hex:0" is not hexadecimal behind hex:, as in hex:00ff`,
+	}},
+	{"ejection that shrinks", withBackend("ejection: {time: 1m, max_time: 30s}"), []string{
+		"4:88: backends.mail.ejection.max_time: 30s is less than time, 1m0s",
+	}},
+	{"fields in a header without room", withBackend("send_proxy: v1, custom_tlvs: {0xE0: a}, pass_tlvs: [all]"), []string{
+		"4:73: backends.mail.custom_tlvs: only a header of send_proxy: v2 has room for them",
+		"4:97: backends.mail.pass_tlvs: only a header of send_proxy: v2 has room for them",
+	}},
+	{"fields that are none", withBackend("custom_tlvs: {0xF0: a, 224: b, 0xE00: c, 0xE1: " + strings.Repeat("d", 1025) + "}, pass_tlvs: [0xEG, allpn]"), []string{
+		`4:77: backends.mail.custom_tlvs.0xF0: "0xF0" is not a number from 0xE0 to 0xEF`,
+		`4:85: backends.mail.custom_tlvs.224: "224" is not a number from 0xE0 to 0xEF`,
+		`4:95: backends.mail.custom_tlvs.0xE00: "0xE00" is not a number from 0xE0 to 0xEF`,
+		"4:104: backends.mail.custom_tlvs.0xE1: 1025 bytes long: at most 1024",
+		`4:1144: backends.mail.pass_tlvs[0]: "0xEG" is not one of all, alpn, authority, netns, ssl, unique_id, nor a number from 0xE0 to 0xEF`,
+		`4:1150: backends.mail.pass_tlvs[1]: "allpn" is not one of all, alpn, authority, netns, ssl, unique_id, nor a number from 0xE0 to 0xEF; did you mean alpn?`,
+	}},
+	{"servers by no name", withBackend("tls: {server_name: '', alpn: [h2, h2]}"), []string{
+		`4:76: backends.mail.tls.server_name: "" is neither a host name nor an IP address, nor $name for the name that the client asked for`,
+		`4:91: backends.mail.tls.alpn[1]: "h2" is in the list twice`,
+	}},
+	{"admin where clients are", least + "admin: {address: ':443'}\n", []string{`5:18: admin.address: ":443" is also listeners[0].address`}},
+	{"admin without port", least + "admin: {address: localhost}\n", []string{
+		`5:18: admin.address: "localhost" is not host:port, as in ":443", "127.0.0.1:9000" or "[::1]:443"`,
+	}},
+	{"one socket for all", least + "control: {socket: /a, read_socket: {path: /a}}\n", []string{
+		`5:43: control.read_socket.path: "/a" is also control.socket`,
+	}},
+	{"read socket's path too long", least + "control: {read_socket: {path: /" + strings.Repeat("x", 103) + "}}\n", []string{
+		"5:31: control.read_socket.path: 104 bytes long: a socket's path has at most 103",
+	}},
 	{"protocol twice, inherited", least + "tls: {alpn: [h2, h2]}\n", []string{`5:18: tls.alpn[1]: "h2" is in the list twice`}},
+}
+
+// withBackend is the shortest configuration, with more said of its backend.
+func withBackend(more string) string {
+	return strings.Replace(least, `143"}]`, `143"}], `+more, 1)
 }
 
 func TestProblems(t *testing.T) {

@@ -25,7 +25,13 @@ var textParsers = map[reflect.Type]textFunc{
 	reflect.TypeFor[TLSVersion]():    readBy(parseTLSVersion),
 	reflect.TypeFor[fs.FileMode]():   readBy(parseMode),
 	reflect.TypeFor[sni.Pattern]():   readBy(sni.ParsePattern),
+	reflect.TypeFor[sni.Regexp]():    readBy(sni.ParseRegexp),
 	reflect.TypeFor[netip.Prefix]():  readBy(parsePrefix),
+	reflect.TypeFor[Percent]():       readBy(parsePercent),
+	reflect.TypeFor[Hash]():          readBy(parseHash),
+	reflect.TypeFor[Bytes]():         readBy(parseBytes),
+	reflect.TypeFor[TLVType]():       readBy(parseTLVType),
+	reflect.TypeFor[Switch]():        readSwitch,
 }
 
 func readBy[T any](parse func(string) (T, error)) textFunc {
@@ -118,6 +124,17 @@ func readBool(text string, node ast.Node) (reflect.Value, error) {
 		return reflect.Value{}, fmt.Errorf("want true or false, got %s", quote(text))
 	}
 	return reflect.ValueOf(value.Value), nil
+}
+
+func readSwitch(text string, node ast.Node) (reflect.Value, error) {
+	value, err := readBool(text, node)
+	if err != nil {
+		return value, err
+	}
+	if value.Bool() {
+		return reflect.ValueOf(SwitchOn), nil
+	}
+	return reflect.ValueOf(SwitchOff), nil
 }
 
 // scalarText returns the text of a single value as it was written, without its

@@ -88,7 +88,7 @@ func (c *checker) takeBackends(small Small) {
 	var backend Backend
 	backend.setDefaults()
 	for _, address := range small.Backends {
-		backend.Servers = append(backend.Servers, Server{Address: address})
+		backend.Servers = append(backend.Servers, Server{Address: address, Weight: 1})
 	}
 	take(c, "backends.default.send_proxy", small.SendProxy, &backend.SendProxy)
 	c.Backends = map[string]Backend{smallBackend: backend}

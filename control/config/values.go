@@ -1,7 +1,10 @@
 package config
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -100,6 +103,52 @@ func addDurations(a, b time.Duration, err error) (time.Duration, error) {
 	}
 	return a + b, err
 }
+
+// Percent is a share, 0 to 100. In a file it is written as 50% or 50.
+type Percent int
+
+// String returns p as it is written in a file.
+func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
+func parsePercent(text string) (Percent, error) {
+	digits := strings.TrimSuffix(text, "%")
+	share, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || !isDigits(digits) || share > 100 {
+		return 0, fmt.Errorf("%s is not a share from 0%% to 100%%", quote(text))
+	}
+	return Percent(share), nil
+}
+
+// Hash is a SHA-256 hash.
+type Hash [sha256.Size]byte
+
+// String returns h in hexadecimal.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// parseHash reads a SHA-256 hash in hexadecimal, with or without colons, or in
+// base64, which is how curl and browsers pin keys.
+func parseHash(text string) (hash Hash, err error) {
+	octets, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil {
+		octets, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "sha256//"))
+	}
+	if err != nil || len(octets) != len(hash) {
+		return hash, fmt.Errorf("%s is not a SHA-256 hash: want 64 hexadecimal digits, or base64", quote(text))
+	}
+	return Hash(octets), nil
+}
+
+// Switch is something that is on or off, or, before Config is complete, neither.
+// In a file it is written as true or false.
+type Switch uint8
+
+// SwitchUnset is of no meaning outside of this package: a complete Config has
+// none.
+const (
+	SwitchUnset Switch = iota
+	SwitchOff
+	SwitchOn
+)
 
 // TLSVersion is a protocol version as crypto/tls numbers them.
 type TLSVersion uint16
