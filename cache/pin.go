@@ -23,6 +23,11 @@ var errPinsFull = errors.New("pinned certificates take a quarter of cache.size a
 // Pin puts certificates under a name by hand. They are served until they are removed by Unpin or have expired, whatever a
 // store says of the name, and no flush takes them. Every pair must be fit for the name.
 func (c *Cache) Pin(name string, pairs []store.Pair) error {
+	return c.pinPairs(name, pairs, func(next *held) { c.sayPinned(name, next) })
+}
+
+// pinPairs is Pin, and tells of it with say, while the lock is held.
+func (c *Cache) pinPairs(name string, pairs []store.Pair, say func(*held)) error {
 	if len(pairs) == 0 {
 		return errNoPair
 	}
@@ -35,7 +40,7 @@ func (c *Cache) Pin(name string, pairs []store.Pair) error {
 		return got.err
 	}
 	got.trusted = [2]bool{} // by hand for this very name
-	if err := c.pin(name, got); err != nil {
+	if err := c.pin(name, got, say); err != nil {
 		return err
 	}
 	if err := c.syncDisk(); err != nil {
@@ -44,7 +49,7 @@ func (c *Cache) Pin(name string, pairs []store.Pair) error {
 	return nil
 }
 
-func (c *Cache) pin(name string, got answer) error {
+func (c *Cache) pin(name string, got answer, say func(*held)) error {
 	c.mu.Lock()
 	defer c.unlock()
 	if c.closed {
@@ -71,7 +76,7 @@ func (c *Cache) pin(name string, got answer) error {
 	c.orphan(&flush{names: map[string]bool{name: true}})
 	c.tendPinned(found, got.now)
 	c.persist(found)
-	c.sayPinned(name, next)
+	say(next)
 	c.evict(found)
 	return nil
 }

@@ -196,3 +196,29 @@ func TestExpiringPinHasNoReason(t *testing.T) {
 		l.logged(0, "about to expire", `"reason"`)
 	})
 }
+
+// What one process hands over, is pinned in the next, which tells nobody.
+func TestPinnedIsHandedOn(t *testing.T) {
+	run(t, nil, func(t *testing.T, l *lab) {
+		byHand := l.ca.Issue(t, "a.example")
+		if err := l.Pin("a.example", []store.Pair{byHand.Pair}); err != nil {
+			t.Fatal(err)
+		}
+		l.serves("b.example", l.stock("b.example"), Miss)
+		handed, err := l.Pinned()
+		if err != nil || len(handed) != 1 || len(handed["a.example"]) != 1 {
+			t.Fatalf("handed over %v, %v", handed, err)
+		}
+		if _, err := l.Unpin("a.example"); err != nil {
+			t.Fatal(err)
+		}
+		said := l.log.lines("pinned by hand", "a.example")
+		if err := l.PinAgain("a.example", handed["a.example"]); err != nil {
+			t.Fatal(err)
+		}
+		l.serves("a.example", byHand, Pinned)
+		if l.log.lines("pinned by hand", "a.example") != said {
+			t.Error("said again")
+		}
+	})
+}

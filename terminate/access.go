@@ -13,21 +13,22 @@ type stage uint8
 
 // The stages. The connection is over when it ends in the last one, or early in another.
 const (
-	stageHello stage = iota
+	stageProxy stage = iota // of those that begin with a PROXY header
+	stageHello
 	stageRoute
 	stageCertificate
 	stageHandshake
 	stageConnect
-	stageHeader
 	stageSplice
 	stageCount
 )
 
 func (s stage) String() string {
-	return [...]string{"hello", "route", "cert", "handshake", "connect", "header", "splice"}[s]
+	return [...]string{"proxy", "hello", "route", "cert", "handshake", "connect", "splice"}[s]
 }
 
-// stages says where a connection is and how long each stage took. It goes through all of them in turn, until it ends.
+// stages says where a connection is and how long each stage took. It goes through them in turn, past those that it has no need
+// of, until it ends.
 type stages struct {
 	at    stage
 	began time.Time
@@ -35,19 +36,26 @@ type stages struct {
 	over  time.Duration             // the same; 0: it goes on
 }
 
-func (s *stages) begin(next stage) { s.at, s.start[next] = next, time.Since(s.began) }
+func (s *stages) begin(next stage) {
+	now := time.Since(s.began)
+	for s.at < next {
+		s.at++
+		s.start[s.at] = now
+	}
+}
 
 // end notes that the connection is over, but for its orderly close.
 func (s *stages) end() { s.over = time.Since(s.began) }
 
 // took is how long the stages from first up to, and without, end took; until the connection was over where they did not
-// end.
+// end. It is false of those that it did not go through.
 func (s *stages) took(first, end stage) (time.Duration, bool) {
 	switch {
 	case first > s.at:
 		return 0, false
 	case end <= s.at:
-		return s.start[end] - s.start[first], true
+		took := s.start[end] - s.start[first]
+		return took, took > 0
 	case s.over > 0:
 		return s.over - s.start[first], true
 	default:
@@ -61,13 +69,13 @@ func (c *connection) log(reason Reason, err error) {
 	if c.server.Access == nil {
 		return
 	}
-	e := c.server.Access.Info().Hex("conn", c.id[:]).Stringer("client", c.client.RemoteAddr()).Str("listener", c.listener.Name)
+	e := c.server.Access.Info().Hex("conn", c.id[:]).Stringer("client", c.source).Str("listener", c.listener.Name)
 	if c.name != "" {
 		e.Str("name", c.name)
 	}
 	c.logSession(e)
-	if c.source != "" {
-		e.Str("cert", c.source)
+	if c.from != "" {
+		e.Str("cert", c.from)
 	}
 	if c.route != nil {
 		e.Str("route", c.pattern.String())
@@ -105,14 +113,14 @@ func nameCiphers() map[uint16]string {
 }
 
 func (c *connection) logBackend(e *zerolog.Event) {
-	if c.backend != nil {
-		e.Str("backend", c.backend.Name)
+	if c.to.backend != nil {
+		e.Str("backend", c.to.backend.Name)
 	}
-	if c.target != nil {
-		e.Str("server", c.target.address)
+	if c.to.connected() {
+		e.Str("server", c.to.address)
 	}
 	if c.stages.at == stageSplice {
-		e.Int64("bytes_in", c.bytes.up.moved).Int64("bytes_out", c.bytes.down.moved)
+		e.Int64("bytes_in", c.bytes.up.moved.Load()).Int64("bytes_out", c.bytes.down.moved.Load())
 	}
 }
 
@@ -121,11 +129,12 @@ func (c *connection) logTimes(e *zerolog.Event) {
 		name       string
 		first, end stage
 	}{
+		{"proxy_ms", stageProxy, stageHello},
 		{"hello_ms", stageHello, stageRoute},
 		{"cert_ms", stageCertificate, stageHandshake},
 		{"handshake_ms", stageHandshake, stageConnect},
-		{"connect_ms", stageConnect, stageHeader},
-		{"total_ms", stageHello, stageCount},
+		{"connect_ms", stageConnect, stageSplice},
+		{"total_ms", stageProxy, stageCount},
 	} {
 		if took, ok := c.stages.took(t.first, t.end); ok {
 			e.Float64(t.name, float64(took.Microseconds())/1000)

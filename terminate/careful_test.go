@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"hellogate/control/logging"
 	"hellogate/sni"
+	"hellogate/terminate/limit"
 	"hellogate/terminate/socket"
 )
 
@@ -71,7 +73,7 @@ func BenchmarkLimits(b *testing.B) {
 	b.Run("parallel", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(p *testing.PB) {
-			for own := (&connection{server: c.connection.server}); p.Next(); {
+			for own := c.another(); p.Next(); {
 				c.limits(own)
 			}
 		})
@@ -113,19 +115,21 @@ type careful struct {
 // newCareful makes a connection in a house of 10,000, that has come through all stages.
 func newCareful(b *testing.B, session *tls.Conn) *careful {
 	b.Helper()
-	table, err := sni.NewTable([]sni.Rule[*Route]{{Value: &Route{
-		Backend: NewBackend(BackendOptions{Name: "default", Servers: []string{"127.0.0.1:9000"}}),
-	}}})
-	if err != nil {
-		b.Fatal(err)
+	route := &Route{
+		Backend: backendOf(b, "default", "127.0.0.1:9000"), Tickets: newTickets(b),
+		Connections: countOf(100000), Clients: limit.NewClients(limit.Rules{Connections: 100000}),
 	}
-	s := New(Options{Routes: table, Limits: Limits{Connections: 100000, Handshakes: 20000, HelloTimeout: time.Hour}})
+	plan := &Plan{Routes: routesTo(b, route), Limits: Limits{
+		Connections: 100000, Handshakes: 20000, Hello: time.Hour, Client: limit.Rules{Connections: 100000, Rate: 1e9},
+	}}
+	s := New(Options{}, plan)
 	for range 10000 {
 		s.enter(&connection{})
 	}
-	c := &connection{server: s, listener: &Listener{Name: ":443", DefaultName: "a.test"}, id: s.id(1), name: "a.test", source: "hit"}
-	c.route, c.pattern, _ = s.Route(c.name, nil)
-	c.backend, c.target = c.route.Backend, c.route.Backend.servers[0]
+	c := &connection{server: s, plan: plan, listener: &Listener{Name: ":443", DefaultName: "a.test", Connections: countOf(100000)}, id: s.id(1), name: "a.test", from: "hit"}
+	c.route, c.pattern, _ = s.Route(sni.Query{Name: c.name})
+	c.source = netip.MustParseAddrPort("192.0.2.1:1000")
+	c.to = destination{backend: c.route.Backend, address: "127.0.0.1:9000"}
 	c.client = stream{transport: transport{Conn: accepted(b)}, session: session}
 	for c.stages.began = time.Now(); c.stages.at < stageSplice; {
 		c.stages.begin(c.stages.at + 1)
@@ -215,22 +219,38 @@ func (s *meteredSink) Write(p []byte) (int, error) {
 	return s.file.Write(p)
 }
 
-// limits is what a connection goes through from take to leave because connections are counted, timed and bounded.
+// another is a connection of another client.
+func (c *careful) another() *connection {
+	own := &connection{server: c.connection.server, plan: c.connection.plan, listener: c.connection.listener, route: c.connection.route}
+	n := c.connection.server.counter.Add(1)
+	own.source = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), 1000)
+	return own
+}
+
+// limits is what a connection goes through from take to leave because connections are counted, timed and bounded, with every
+// limit that there is.
 func (c *careful) limits(guarded *connection) {
 	s := guarded.server
-	s.count.Add(1)
+	var why, whyNot Reason
+	guarded.kept, why = s.admit(guarded.plan, guarded.listener, guarded.source.Addr())
+	if guarded.kept.count(guarded.route.Connections) {
+		whyNot = guarded.kept.countClient(guarded.route.Clients, guarded.source.Addr())
+	}
+	if why+whyNot != "" {
+		c.b.Error(why, whyNot)
+	}
 	guarded.id = s.id(s.counter.Add(1))
 	s.enter(guarded)
 	guarded.stages = stages{began: time.Now()}
-	timer := time.AfterFunc(s.Limits.HelloTimeout, func() {}) // a strand's: later deadlines seldom move it
+	timer := time.AfterFunc(guarded.plan.Limits.Hello, func() {}) // a strand's: later deadlines seldom move it
 	for at := range stageCount {
 		guarded.stages.begin(at)
 	}
-	if err := guarded.enterHandshake(); err != nil {
+	if err := guarded.takeTurn(); err != nil {
 		c.b.Error(err)
 	}
 	_, _ = c.signer.Sign(nil, nil, nil)
-	guarded.leaveHandshake()
+	s.gate.Leave(&guarded.permit)
 	s.bytesIn.Add(80)
 	s.bytesOut.Add(208)
 	s.ended.add(ReasonOK)

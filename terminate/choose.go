@@ -4,41 +4,50 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
-	"net/netip"
+	"os"
 	"slices"
 	"time"
 
 	"hellogate/cache"
 	"hellogate/sni"
 	"hellogate/store"
+	"hellogate/terminate/limit"
 )
 
 // ACMEProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3). It is not for backends.
 const ACMEProtocol = "acme-tls/1"
 
+// errPassthrough ends the handshake that was begun only for its hello.
+var errPassthrough = errors.New("passed through")
+
 // choose takes every decision that needs the hello, before anything has been written to the client: it returns the
 // TLS configuration and the certificate to go on with, or a refusal.
 func (c *connection) choose(life context.Context, hello *sni.Hello) (chosen sni.Choice, err error) {
 	c.stages.begin(stageRoute)
-	c.strand.SetDeadline(time.Now().Add(c.server.Limits.HandshakeTimeout))
 	if err := c.takeName(hello); err != nil {
 		return chosen, err
 	}
 	if err := c.match(hello); err != nil {
 		return chosen, err
 	}
+	c.strand.SetDeadline(time.Now().Add(c.route.Timeouts.Handshake))
+	if c.route.Action == Passthrough {
+		c.to.backend = c.route.Backend
+		return chosen, errPassthrough
+	}
 	c.stages.begin(stageCertificate)
+	c.show()
 	if err := c.lookUp(life, hello); err != nil {
 		return chosen, err
 	}
 	c.stages.begin(stageHandshake)
+	c.show()
 	// Not before: a store that hangs would fill the house with clients that wait for it, and names in the cache would be
 	// refused for them.
-	if err := c.enterHandshake(); err != nil {
+	if err := c.takeTurn(); err != nil {
 		return chosen, err
 	}
-	return sni.Choice{Config: c.server.configs.get(c.policy()), Certificate: c.certificate}, nil
+	return sni.Choice{Config: c.plan.configs.get(c.policy()), Certificate: c.certificate}, nil
 }
 
 // takeName settles the one name that everything else goes by.
@@ -55,16 +64,64 @@ func (c *connection) takeName(hello *sni.Hello) error {
 
 // match finds the route and what can be said against the client before its name is looked up.
 func (c *connection) match(hello *sni.Hello) error {
-	route, pattern, ok := c.server.Route(c.name, hello.Info.SupportedProtos)
+	protocols := hello.Info.SupportedProtos
+	route, pattern, ok := c.plan.Routes.Find(sni.Query{Name: c.name, Protocols: protocols, Client: c.source.Addr(), Listener: c.listener.Name})
 	if !ok {
 		return &refusal{ReasonNoRoute, AlertUnrecognizedName, nil}
 	}
 	c.route, c.pattern = route, pattern
-	if reason, alert, refused := route.Refuses(hello.Info.SupportedProtos); refused {
+	if reason, alert, refused := route.Refuses(protocols); refused {
 		return &refusal{reason, alert, nil}
 	}
-	if !speaks(hello, max(route.MinVersion, tls.VersionTLS12)) {
+	if route.Action == Terminate && !speaks(hello, max(route.MinVersion, tls.VersionTLS12)) {
 		return &refusal{ReasonHandshake, alertProtocolVersion, errors.New("the client's TLS versions are too old")}
+	}
+	if !c.kept.count(route.Connections) {
+		return &refusal{ReasonLimited, AlertInternalError, errors.New("too many connections of the route")}
+	}
+	if why := c.kept.countClient(route.Clients, c.source.Addr()); why != "" {
+		return &refusal{why, AlertInternalError, errors.New("too many connections of the client on the route")}
+	}
+	return nil
+}
+
+// takeTurn waits until the handshake may go on, where there are as many as there may be.
+func (c *connection) takeTurn() error {
+	state := c.server.gate.Enter(&c.permit, c.source.Addr(), &c.strand)
+	for state == limit.Waiting {
+		if err := c.await(); err != nil {
+			return turnRefusal(err)
+		}
+		state = c.permit.State()
+	}
+	if state == limit.Refused {
+		c.server.limited.event(c.server.Log, "handshakes").Str("reason", string(ReasonLimited)).Msg("too many handshakes wait")
+		return &refusal{ReasonLimited, AlertInternalError, errors.New("too many handshakes wait")}
+	}
+	return nil
+}
+
+// turnRefusal classes what ended the wait for a turn.
+func turnRefusal(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &refusal{ReasonTimeout, AlertInternalError, errors.New("too many handshakes are under way")}
+	case err == errGone:
+		return &refusal{ReasonClientReset, 0, err}
+	}
+	return err
+}
+
+var errGone = errors.New("the client reset the connection while it waited")
+
+// await waits until something happens, on behalf of a client that may go away meanwhile: whoever is gone must not take
+// another's place.
+func (c *connection) await() error {
+	if err := c.strand.Wait(); err != nil {
+		return err
+	}
+	if c.client.Over() {
+		return errGone
 	}
 	return nil
 }
@@ -75,7 +132,7 @@ func (r *Route) Refuses(protocols []string) (reason Reason, alert uint8, refused
 	switch {
 	case r.Action == Reject:
 		return ReasonRejected, alertAccessDenied, true
-	case slices.Equal(protocols, []string{ACMEProtocol}), !overlap(r.ALPN, protocols):
+	case slices.Equal(protocols, []string{ACMEProtocol}), r.Action == Terminate && !overlap(r.ALPN, protocols):
 		return ReasonNoALPN, alertNoApplicationProtocol, true
 	}
 	return "", 0, false
@@ -102,11 +159,11 @@ func overlap(taken, offered []string) bool {
 func (c *connection) lookUp(life context.Context, hello *sni.Hello) error {
 	got, err := c.server.Certificates.Get(life, c.query(hello))
 	if err == nil {
-		c.certificate, c.source, c.routing = got.Certificate, got.Source.String(), got.Routing
+		c.certificate, c.from, c.schemes = got.Certificate, got.Source.String(), hello.Info.SignatureSchemes
 	} else if err := c.fallBack(err); err != nil {
 		return err
 	}
-	if c.backend, err = c.servedBy(); err != nil {
+	if c.to, err = c.servedBy(got.Routing); err != nil {
 		return &refusal{ReasonNoBackend, AlertInternalError, err}
 	}
 	return nil
@@ -115,8 +172,8 @@ func (c *connection) lookUp(life context.Context, hello *sni.Hello) error {
 // fallBack serves the fallback certificate in place of the one that could not be had, where that is wanted.
 func (c *connection) fallBack(err error) error {
 	unknown := errors.Is(err, store.ErrUnknown)
-	if f := c.server.Fallback; f != nil && (unknown && f.OnUnknown || !unknown && f.OnFailure) {
-		c.certificate, c.source, c.fallback = f.Certificate, "fallback", true
+	if f := c.plan.Fallback; f != nil && (unknown && f.OnUnknown || !unknown && f.OnFailure) {
+		c.certificate, c.from, c.fallback = f.Certificate, "fallback", true
 		return nil
 	}
 	if unknown {
@@ -142,12 +199,4 @@ func failureReason(err error) Reason {
 	default:
 		return ReasonStoreDown
 	}
-}
-
-// remoteIP is the client's address; the zero Addr where it has none.
-func remoteIP(conn net.Conn) netip.Addr {
-	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		return address.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }

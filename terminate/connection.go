@@ -6,10 +6,14 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"hellogate/cache"
 	"hellogate/sni"
+	"hellogate/terminate/limit"
+	"hellogate/terminate/pool"
 	"hellogate/terminate/proxyproto"
 	"hellogate/terminate/socket"
 )
@@ -17,42 +21,54 @@ import (
 // connection is a client's connection, from accept to its line in the access log.
 type connection struct {
 	server   *Server
+	plan     *Plan
 	listener *Listener
 	id       [12]byte
 	strand   socket.Strand
 	client   stream
 	hello    *sni.Conn
 	stages   stages
+	kept     kept
+	permit   limit.Ticket // for the handshake
+	killed   atomic.Pointer[Reason]
 
 	// What is found out on the way.
-	helloName   string // as the client sent it, normalised; empty: it sent none
-	name        string // the one routed, looked up and announced
-	route       *Route
-	pattern     sni.Pattern
-	certificate *tls.Certificate
-	source      string         // of the certificate, for the log
-	routing     *cache.Routing // that came with it; nil: the route says where to go
-	fallback    bool
-	handshaking bool // counted among the open handshakes
+	source, destination netip.AddrPort     // the two ends of the client's connection, as far as they are known
+	received            []proxyproto.Field // of the PROXY header that came first
+	helloName           string             // as the client sent it, normalised; empty: it sent none
+	name                string             // the one routed, looked up and announced
+	route               *Route
+	pattern             sni.Pattern
+	certificate         *tls.Certificate
+	schemes             []tls.SignatureScheme // that the client takes
+	from                string                // where the certificate is from, for the log
+	fallback            bool
 
-	backend  *Backend
-	target   *server
-	upstream stream // to the target
+	to       destination
+	dialed   atomic.Pointer[pool.Server] // see KillServer
+	upstream stream                      // to the server
 	bytes    splice
+	seen     atomic.Uint32 // the stage that others know of: see show
 }
 
-func newConnection(s *Server, l *Listener, accepted socket.Conn, id [12]byte) *connection {
-	c := &connection{server: s, listener: l, id: id}
+func newConnection(s *Server, plan *Plan, l *Listener, accepted socket.Conn, id [12]byte) *connection {
+	c := &connection{server: s, plan: plan, listener: l, id: id}
 	s.sockets.Begin(&c.strand, c.step)
 	c.client = stream{transport: transport{Conn: accepted, strand: &c.strand, patient: true}, onReset: ReasonClientReset}
-	c.hello = sni.NewConn(&c.client.transport, s.Limits.HelloBytes)
-	c.stages.began = time.Now()
+	c.hello = sni.NewConn(&c.client.transport, plan.Limits.HelloBytes)
+	c.source, c.destination = accepted.Remote(), addrPortOf(accepted.LocalAddr())
+	c.stages.began, c.stages.at = time.Now(), stageHello
 	return c
 }
 
-// start begins to wait for the hello, which takes no goroutine.
+// start begins to wait for the first bytes, which takes no goroutine.
 func (c *connection) start() {
-	c.strand.SetDeadline(c.stages.began.Add(c.server.Limits.HelloTimeout))
+	within := c.plan.Limits.Hello
+	if c.listener.trusts(c.source.Addr()) {
+		within, c.stages.at = c.listener.Proxy.Timeout, stageProxy
+	}
+	c.show()
+	c.strand.SetDeadline(c.stages.began.Add(within))
 	if err := socket.Attach(c.client.Conn, &c.strand); err != nil {
 		c.end(c.reset(err))
 		return
@@ -73,6 +89,7 @@ func (c *connection) step(alone bool) socket.Progress {
 		}
 	}
 	progress := c.bytes.step()
+	c.to.heard(c.bytes.down.moved.Load())
 	if progress == socket.Done {
 		c.end(c.bytes.result())
 	}
@@ -81,15 +98,18 @@ func (c *connection) step(alone bool) socket.Progress {
 
 // open is the life of a connection up to where its bytes flow. A reason says that it ends before that.
 func (c *connection) open(life context.Context) (Reason, error) {
+	if err := c.greet(); err != nil {
+		return c.refuse(err)
+	}
 	if err := c.handshake(life); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.dial(life); err != nil {
-		return c.reset(err)
-	}
 	header, err := c.announce()
 	if err != nil {
-		return c.reset(err)
+		return c.turnAway(err)
+	}
+	if err := c.dial(life, header); err != nil {
+		return c.turnAway(err)
 	}
 	c.splice(header)
 	return "", nil
@@ -98,111 +118,95 @@ func (c *connection) open(life context.Context) (Reason, error) {
 // end sees to what is left of a connection that is over, whatever it came to.
 func (c *connection) end(reason Reason, err error) {
 	if c.strand.IsCut() {
-		reason = ReasonDrained
+		reason = c.cutBy()
 	}
-	c.release()
+	c.release(reason)
 	c.server.ended.add(reason)
+	c.server.times.add(&c.stages)
 	c.log(reason, err)
 	c.server.leave(c)
 }
 
-// handshake reads the hello, chooses route and certificate, and completes the TLS handshake.
+// cutBy is why the connection was cut: somebody wanted it, or the time to drain is over.
+func (c *connection) cutBy() Reason {
+	if why := c.killed.Load(); why != nil {
+		return *why
+	}
+	return ReasonDrained
+}
+
+// handshake reads the hello, chooses route and certificate, and completes the TLS handshake; or leaves it to the server, of
+// a client that is passed through.
 func (c *connection) handshake(life context.Context) error {
-	defer c.leaveHandshake()
+	defer c.server.gate.Leave(&c.permit)
 	c.client.session = sni.Server(c.hello, func(hello *sni.Hello) (sni.Choice, error) { return c.choose(life, hello) })
-	return c.hello.Handshake(c.client.session)
+	err := c.hello.Handshake(c.client.session)
+	if errors.Is(err, errPassthrough) {
+		c.passThrough()
+		return nil
+	}
+	if err == nil {
+		state := c.client.session.ConnectionState()
+		c.server.handshakes.add(&state)
+	}
+	return err
 }
 
-// dial connects to a server of the backend.
-func (c *connection) dial(life context.Context) error {
-	c.stages.begin(stageConnect)
-	conn, target, err := c.backend.dial(life, c.connect)
-	if err != nil {
-		return &refusal{ReasonNoBackend, 0, err}
-	}
-	c.upstream = stream{transport: transport{Conn: conn, strand: &c.strand}, onReset: ReasonServerReset}
-	c.target = target
-	return nil
-}
-
-// connect connects beside the client's socket.
-func (c *connection) connect(life context.Context, to socket.Target) (socket.Conn, error) {
-	return c.server.sockets.Dial(life, &c.strand, c.client.Conn, to)
-}
-
-// announce makes the PROXY header, which goes to the backend with the first bytes.
-func (c *connection) announce() ([]byte, error) {
-	c.stages.begin(stageHeader)
-	if c.backend.SendProxy == proxyproto.Off {
-		return nil, nil
-	}
-	state := c.client.session.ConnectionState()
-	header, err := proxyproto.Format(c.backend.SendProxy, proxyproto.Client{
-		Source: c.client.RemoteAddr(), Destination: c.client.LocalAddr(),
-		Authority: c.name, Protocol: state.NegotiatedProtocol, UniqueID: []byte(c.hexID()),
-		TLSVersion: state.Version, CipherSuite: state.CipherSuite,
-	}, c.backend.TLVs)
-	if err != nil {
-		return nil, &refusal{ReasonInternal, 0, err}
-	}
-	return header, nil
+// passThrough has the server be sent all that came from the client.
+func (c *connection) passThrough() {
+	c.client.unread = append(c.hello.Recorded(), c.client.unread...)
+	c.client.session, c.hello = nil, nil
 }
 
 // hexID is the connection's id as the log and the backend are told.
 func (c *connection) hexID() string { return hex.EncodeToString(c.id[:]) }
 
-// splice begins to move the bytes.
+// splice begins to move the bytes. The header goes first, if it is not sent yet. A server that went down while it was
+// connected to is as if it did now.
 func (c *connection) splice(header []byte) {
 	c.stages.begin(stageSplice)
 	c.client.patient = false
-	limits := c.server.Limits
-	c.bytes = splice{
-		strand: &c.strand, client: &c.client, backend: &c.upstream,
-		idle: limits.IdleTimeout, half: limits.HalfCloseTimeout, resetTruncated: c.route.ResetOnTruncation,
+	c.received, c.schemes = nil, nil
+	timeouts := c.route.Timeouts
+	s := &c.bytes // whose counts others read all the time
+	s.strand, s.client, s.backend, s.keepAlive = &c.strand, &c.client, &c.upstream, c.plan.Limits.KeepAlive
+	s.idle, s.half, s.resetTruncated = timeouts.Idle, timeouts.HalfClose, c.route.ResetOnTruncation
+	if timeouts.Life > 0 {
+		s.until = c.stages.began.Add(limit.Lifetime(timeouts.Life, timeouts.LifeJitter))
 	}
-	c.bytes.start(header)
+	if c.upstream.session != nil {
+		header = nil
+	}
+	s.start(header)
+	c.show()
+	if c.to.server != nil && c.dialed.Load() == nil {
+		c.kill(ReasonServerDown)
+	}
 }
 
 // release closes what is still open and gives back what was counted.
-func (c *connection) release() {
+func (c *connection) release(reason Reason) {
 	_ = c.client.Close()
-	if c.target != nil {
+	if c.to.connected() {
 		_ = c.upstream.Close()
-		c.target.release()
 	}
-	c.server.bytesIn.Add(c.bytes.up.moved)
-	c.server.bytesOut.Add(c.bytes.down.moved)
+	c.to.release(reason, c.source.Addr())
+	c.server.bytesIn.Add(c.bytes.up.moved.Load())
+	c.server.bytesOut.Add(c.bytes.down.moved.Load())
 }
 
-// enterHandshake counts the connection among the open handshakes, unless there are too many.
-func (c *connection) enterHandshake() error {
-	c.handshaking = true
-	if n := c.server.handshaking.Add(1); n > int64(c.server.Limits.Handshakes) {
-		c.server.limited.event(c.server.Log, "handshakes").Str("reason", string(ReasonLimited)).Msg("handshake limit reached")
-		return &refusal{ReasonLimited, AlertInternalError, errors.New("too many open handshakes")}
-	}
-	return nil
-}
-
-func (c *connection) leaveHandshake() {
-	if c.handshaking {
-		c.server.handshaking.Add(-1)
-		c.handshaking = false
-	}
-}
-
-// servedBy is the backend that the fallback, the store's answer or the route names.
-func (c *connection) servedBy() (*Backend, error) {
+// servedBy is where the fallback, the store's answer or the route has the connection go.
+func (c *connection) servedBy(routing *cache.Routing) (destination, error) {
 	switch {
 	case c.fallback:
-		return cmp.Or(c.server.Fallback.Backend, c.route.Backend), nil
-	case c.routing != nil:
-		return c.server.routed(c.routing, c.route.Backend)
+		return destination{backend: cmp.Or(c.plan.Fallback.Backend, c.route.Backend)}, nil
+	case routing != nil:
+		return c.plan.routed(routing, c.route.Backend)
 	}
-	return c.route.Backend, nil
+	return destination{backend: c.route.Backend}, nil
 }
 
 // query is what the cache is asked.
 func (c *connection) query(hello *sni.Hello) cache.Query {
-	return cache.Query{Name: c.name, Client: remoteIP(&c.client), Hello: hello.Info}
+	return cache.Query{Name: c.name, Client: c.source.Addr(), Hello: hello.Info}
 }

@@ -15,60 +15,60 @@ func TestDeadlineInEachState(t *testing.T) {
 	const short = 300 * time.Millisecond
 	for _, test := range []struct {
 		name   string
-		limit  func(*Limits)
+		limit  func(*setup)
 		client func(t *testing.T, b *bench)
 		reason Reason
 	}{
 		{
-			"nothing is sent", func(l *Limits) { l.HelloTimeout = short },
+			"nothing is sent", func(o *setup) { o.Limits.Hello = short },
 			func(t *testing.T, b *bench) { b.raw() }, ReasonTimeout,
 		},
 		{
-			"half a hello", func(l *Limits) { l.HelloTimeout = short },
+			"half a hello", func(o *setup) { o.Limits.Hello = short },
 			func(t *testing.T, b *bench) { mustWrite(t, b.raw(), []byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}) }, ReasonTimeout,
 		},
 		{
-			"a hello and no more", func(l *Limits) { l.HandshakeTimeout = short },
+			"a hello and no more", func(o *setup) { o.Timeouts.Handshake = short },
 			func(t *testing.T, b *bench) {
 				client := b.dialOver(func(raw net.Conn) net.Conn { return &onceWriter{Conn: raw} }, nil)
 				go func() { _ = client.Handshake() }()
 			}, ReasonTimeout,
 		},
 		{
-			"idle", func(l *Limits) { l.IdleTimeout = short },
+			"idle", func(o *setup) { o.Timeouts.Idle = short },
 			func(t *testing.T, b *bench) { b.pair() }, ReasonIdle,
 		},
 		{
-			"idle, in the middle of a record", func(l *Limits) { l.IdleTimeout = short },
+			"idle, in the middle of a record", func(o *setup) { o.Timeouts.Idle = short },
 			func(t *testing.T, b *bench) {
 				client, _ := b.pair()
 				mustWrite(t, client.NetConn(), []byte{23, 3, 3, 0, 100, 1, 2, 3})
 			}, ReasonIdle,
 		},
 		{
-			"half closed by the client", func(l *Limits) { l.HalfCloseTimeout = short },
+			"half closed by the client", func(o *setup) { o.Timeouts.HalfClose = short },
 			func(t *testing.T, b *bench) { c, _ := b.pair(); _ = c.CloseWrite() }, ReasonIdle,
 		},
 		{
-			"half closed by the backend", func(l *Limits) { l.HalfCloseTimeout = short },
+			"half closed by the backend", func(o *setup) { o.Timeouts.HalfClose = short },
 			func(t *testing.T, b *bench) { _, s := b.pair(); _ = s.CloseWrite() }, ReasonIdle,
 		},
 		{
-			"the client takes nothing", func(l *Limits) { l.IdleTimeout = short },
+			"the client takes nothing", func(o *setup) { o.Timeouts.Idle = short },
 			func(t *testing.T, b *bench) {
 				_, s := b.pair()
 				go func() { _, _ = s.Write(make([]byte, 64<<20)) }()
 			}, ReasonIdle,
 		},
 		{
-			"the backend takes nothing", func(l *Limits) { l.IdleTimeout = short },
+			"the backend takes nothing", func(o *setup) { o.Timeouts.Idle = short },
 			func(t *testing.T, b *bench) {
 				c, _ := b.pair()
 				go func() { _, _ = c.Write(make([]byte, 64<<20)) }()
 			}, ReasonIdle,
 		},
 		{
-			"the backend takes nothing, while the client takes bulk", func(l *Limits) { l.IdleTimeout = short },
+			"the backend takes nothing, while the client takes bulk", func(o *setup) { o.Timeouts.Idle = short },
 			func(t *testing.T, b *bench) {
 				c, s := b.pair()
 				go func() { _, _ = c.Write(make([]byte, 64<<20)) }()
@@ -77,7 +77,7 @@ func TestDeadlineInEachState(t *testing.T) {
 			}, ReasonIdle,
 		},
 		{
-			"the end is not taken", func(l *Limits) { l.HalfCloseTimeout = short },
+			"the end is not taken", func(o *setup) { o.Timeouts.HalfClose = short },
 			func(t *testing.T, b *bench) {
 				c, s := b.pair()
 				_ = tcp(c).SetReadBuffer(4096)
@@ -89,7 +89,7 @@ func TestDeadlineInEachState(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			b := startServer(t, func(o *Options) { test.limit(&o.Limits) })
+			b := startServer(t, func(o *setup) { test.limit(o) })
 			test.client(t, b)
 			began := time.Now()
 			b.wantReason(test.reason)
@@ -120,23 +120,13 @@ func (o *onceWriter) Write(p []byte) (int, error) {
 	return o.Conn.Write(p)
 }
 
-func (b *bench) raw() net.Conn {
-	b.t.Helper()
-	conn, err := net.Dial("tcp", b.address)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
 // wantNoneLeft waits until no connection is counted any more.
 func (b *bench) wantNoneLeft() {
 	b.t.Helper()
-	route, _, _ := b.server.Route("a.test", nil)
+	route := b.route
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		stats := b.server.Stats()
-		open := route.Backend.Status().Servers[0].Connections
+		open := route.Backend.Pool.Status().Servers[0].Connections
 		switch {
 		case stats.Active == 0 && stats.Handshaking == 0 && open == 0:
 			return
@@ -166,8 +156,9 @@ func TestConnectTimeout(t *testing.T) {
 		defer conn.Close()
 	}
 	b := startServer(t, nil)
-	route, _, _ := b.server.Route("a.test", nil)
-	route.Backend = NewBackend(BackendOptions{Name: "full", Servers: []string{address}, ConnectTimeout: 300 * time.Millisecond})
+	route := b.route
+	route.Backend = backendOf(t, "full", address)
+	route.Backend.ConnectTimeout = 300 * time.Millisecond
 	client, err := b.dial("a.test", nil)
 	if err != nil {
 		t.Fatal(err)

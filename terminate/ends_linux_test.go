@@ -65,9 +65,9 @@ func TestDeadReceiver(t *testing.T) {
 	}
 	t.Parallel()
 	const idle = 300 * time.Millisecond
-	b := startTiny(t, func(o *Options) {
-		o.Limits.IdleTimeout = idle
-		setBuffer(t, o.Listeners[0].Listener.(*net.TCPListener), syscall.SO_SNDBUF, tinyBuffer)
+	b := startTiny(t, func(o *setup) {
+		o.Timeouts.Idle = idle
+		setBuffer(t, o.Listeners[0].Socket.(*net.TCPListener), syscall.SO_SNDBUF, tinyBuffer)
 	})
 	var slow *slowConn
 	client, backend := b.tinyPair(func(raw net.Conn) net.Conn {

@@ -32,8 +32,8 @@ func TestTurnOfSmallRecords(t *testing.T) {
 	if more := s.up.turn(new(socket.Buffer)); !more {
 		t.Error("nothing is left to read")
 	}
-	if client.reads == 0 || client.reads > mostReads || s.up.moved != int64(client.reads) {
-		t.Errorf("%d bytes were moved in %d reads", s.up.moved, client.reads)
+	if client.reads == 0 || client.reads > mostReads || s.up.moved.Load() != int64(client.reads) {
+		t.Errorf("%d bytes were moved in %d reads", s.up.moved.Load(), client.reads)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestHalfCloseAfterPause(t *testing.T) {
 	for _, test := range readers {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			b := startServer(t, func(o *Options) { o.Limits.HalfCloseTimeout = half })
+			b := startServer(t, func(o *setup) { o.Timeouts.HalfClose = half })
 			writer, reader := test.choose(b.pair())
 			var group sync.WaitGroup
 			group.Go(func() { mustWrite(t, writer, data); _ = writer.CloseWrite() })
@@ -215,13 +215,13 @@ func (s *slowly) Read(p []byte) (int, error) {
 
 // startTiny starts a server between sockets that hold little and tell of each piece that is taken: loopback's segments
 // are larger than these buffers.
-func startTiny(t *testing.T, change func(*Options)) *bench {
+func startTiny(t *testing.T, change func(*setup)) *bench {
 	t.Helper()
 	tiny := func(l net.Listener) {
 		setBuffer(t, l.(*net.TCPListener), syscall.SO_RCVBUF, tinyBuffer)
 		setOption(t, l.(*net.TCPListener), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1000)
 	}
-	b := startServer(t, func(o *Options) { tiny(o.Listeners[0].Listener); change(o) })
+	b := startServer(t, func(o *setup) { tiny(o.Listeners[0].Socket); change(o) })
 	tiny(b.backend)
 	return b
 }
@@ -261,7 +261,7 @@ func TestSlowReaderAfterHalfClose(t *testing.T) {
 	for _, test := range readers {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			b := startTiny(t, func(o *Options) { o.Limits.HalfCloseTimeout = half })
+			b := startTiny(t, func(o *setup) { o.Timeouts.HalfClose = half })
 			writer, reader := test.choose(b.tinyPair(func(raw net.Conn) net.Conn { return raw }))
 			var group sync.WaitGroup
 			group.Go(func() { mustWrite(t, writer, data); _ = writer.CloseWrite() })

@@ -14,7 +14,7 @@ import (
 // Clients and backends that go away at any moment, while their connection passes from poller to worker and back, leave
 // nothing behind.
 func TestGoneAtAnyMoment(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Access = nil })
+	b := startServer(t, func(o *setup) { o.Access = nil })
 	serving := serveAtRandom(t, b.backend)
 	var clients sync.WaitGroup
 	for range 8 {
@@ -33,9 +33,9 @@ func TestGoneAtAnyMoment(t *testing.T) {
 // A server that ends while connections are in every state cuts them all, and leaves nothing behind.
 func TestCutAtAnyMoment(t *testing.T) {
 	for range 25 {
-		b := startServer(t, func(o *Options) {
+		b := startServer(t, func(o *setup) {
 			o.Access = nil
-			o.Limits.DrainTimeout = time.Duration(rand.IntN(2000)) * time.Microsecond
+			o.Drain = time.Duration(rand.IntN(2000)) * time.Microsecond
 		})
 		serving := serveAtRandom(t, b.backend)
 		var clients sync.WaitGroup

@@ -20,6 +20,8 @@ import (
 	"hellogate/sni"
 	"hellogate/store"
 	"hellogate/store/certtest"
+	"hellogate/terminate/pool"
+	"hellogate/terminate/tickets"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,6 +46,7 @@ func (l lookups) Get(ctx context.Context, query cache.Query) (cache.Answer, erro
 type bench struct {
 	t       *testing.T
 	server  *Server
+	route   *Route // of all names
 	address string
 	ca      *certtest.CA
 	stop    func() error
@@ -51,44 +54,82 @@ type bench struct {
 	lines   chan map[string]any
 }
 
+// setup is what a Server under test is made of.
+type setup struct {
+	Options
+	*Plan
+	*Route
+	Drain time.Duration
+}
+
 // startServer runs a Server in front of a backend that the test accepts from, with certificates for a.test and b.test.
-func startServer(t *testing.T, change func(*Options)) *bench {
+func startServer(t *testing.T, change func(*setup)) *bench {
 	t.Helper()
 	b := &bench{t: t, ca: certtest.NewCA(t), backend: listen(t), lines: make(chan map[string]any, 1000)}
 	first, second := b.ca.Issue(t, "a.test").TLS(), b.ca.Issue(t, "b.test").TLS()
 	front := listen(t)
 	b.address = front.Addr().String()
 	access := zerolog.New(lineWriter(b.lines))
-	options := Options{
-		Listeners:    []Listener{{Listener: front, Name: "front"}},
-		Certificates: lookups{"a.test": &first, "b.test": &second},
-		Limits: Limits{
-			Connections: 100, Handshakes: 100, HelloBytes: sni.MaxHello, HelloTimeout: 5 * time.Second, HandshakeTimeout: 5 * time.Second,
-			IdleTimeout: 10 * time.Second, HalfCloseTimeout: 10 * time.Second, DrainTimeout: 200 * time.Millisecond,
+	b.route = &Route{
+		Backend: backendOf(t, "main", b.backend.Addr().String()), Tickets: newTickets(t),
+		Timeouts: Timeouts{Handshake: 5 * time.Second, Idle: 10 * time.Second, HalfClose: 10 * time.Second},
+	}
+	o := setup{
+		Options: Options{Certificates: lookups{"a.test": &first, "b.test": &second}, Log: zerolog.Nop(), Access: &access},
+		Plan: &Plan{
+			Listeners: []Listener{{Socket: front, Name: "front"}},
+			Routes:    routesTo(t, b.route),
+			Limits: Limits{
+				Connections: 100, Handshakes: 100, Waiting: 100, HelloBytes: sni.MaxHello, Hello: 5 * time.Second, Alert: time.Second,
+			},
 		},
-		Log: zerolog.Nop(), Access: &access,
-		Routes: b.routes(&Route{Backend: NewBackend(BackendOptions{Name: "main", Servers: []string{b.backend.Addr().String()}, ConnectTimeout: time.Second})}),
+		Route: b.route,
+		Drain: 200 * time.Millisecond,
 	}
 	if change != nil {
-		change(&options)
+		change(&o)
 	}
-	b.server = New(options)
+	b.server = New(o.Options, o.Plan)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- b.server.Serve(ctx) }()
+	go func() { done <- b.server.Serve(ctx, func() time.Duration { return o.Drain }) }()
 	b.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() { _ = b.stop() })
 	return b
 }
 
-// routes sends everything one way.
-func (b *bench) routes(route *Route) *sni.Table[*Route] {
-	b.t.Helper()
+// routesTo sends everything one way.
+func routesTo(t testing.TB, route *Route) *sni.Table[*Route] {
+	t.Helper()
 	table, err := sni.NewTable([]sni.Rule[*Route]{{Value: route}})
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return table
+}
+
+// backendOf is a backend of these servers, tried in turn.
+func backendOf(t testing.TB, name string, servers ...string) *Backend {
+	t.Helper()
+	options := pool.Options{Name: name, Log: zerolog.Nop()}
+	for _, address := range servers {
+		options.Servers = append(options.Servers, pool.ServerOptions{Address: address, Weight: 1})
+	}
+	made, err := pool.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(made.Close)
+	return &Backend{Name: name, Pool: made, ConnectTimeout: time.Second, DialTimeout: 5 * time.Second, Retries: len(servers) - 1}
+}
+
+func newTickets(t testing.TB) *tickets.Keys {
+	t.Helper()
+	keys, err := tickets.New(tickets.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }
 
 func listen(t *testing.T) net.Listener {

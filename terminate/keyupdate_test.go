@@ -85,9 +85,9 @@ func (f *forger) keyUpdate(to []byte) []byte {
 // socket, and what they are set to.
 func flooder(t *testing.T, buffers ...int) (*bench, *tls.Conn, *forger) {
 	t.Helper()
-	b := startServer(t, func(o *Options) {
+	b := startServer(t, func(o *setup) {
 		for pair := range slices.Chunk(buffers, 2) {
-			setBuffer(t, o.Listeners[0].Listener.(*net.TCPListener), pair[0], pair[1])
+			setBuffer(t, o.Listeners[0].Socket.(*net.TCPListener), pair[0], pair[1])
 		}
 	})
 	var keyLog bytes.Buffer

@@ -22,16 +22,25 @@ const (
 	ReasonBreakerOpen Reason = "breaker_open"
 	ReasonCertTimeout Reason = "cert_timeout"
 	ReasonLimited     Reason = "limited"
-	ReasonHandshake   Reason = "handshake"
-	ReasonClientAlert Reason = "client_alert"
-	ReasonNoBackend   Reason = "no_backend"
-	ReasonTimeout     Reason = "timeout"
-	ReasonTruncated   Reason = "truncated"
-	ReasonClientReset Reason = "client_reset"
-	ReasonServerReset Reason = "server_reset"
-	ReasonIdle        Reason = "idle"
-	ReasonDrained     Reason = "drained"
-	ReasonInternal    Reason = "internal"
+	// ReasonClientConnections and ReasonClientRate: the client has too many connections, or opens them too fast.
+	ReasonClientConnections Reason = "client_connections"
+	ReasonClientRate        Reason = "client_rate"
+	ReasonProxyHeader       Reason = "proxy_header" // read from a trusted proxy, or too large to be sent
+	ReasonClientCertificate Reason = "client_cert"
+	ReasonQueue             Reason = "queue"       // every server was full for too long
+	ReasonLifetime          Reason = "lifetime"    // it lived for as long as it may
+	ReasonKilled            Reason = "killed"      // by hand
+	ReasonServerDown        Reason = "server_down" // it went down, and its connections with it
+	ReasonHandshake         Reason = "handshake"
+	ReasonClientAlert       Reason = "client_alert"
+	ReasonNoBackend         Reason = "no_backend"
+	ReasonTimeout           Reason = "timeout"
+	ReasonTruncated         Reason = "truncated"
+	ReasonClientReset       Reason = "client_reset"
+	ReasonServerReset       Reason = "server_reset"
+	ReasonIdle              Reason = "idle"
+	ReasonDrained           Reason = "drained"
+	ReasonInternal          Reason = "internal"
 )
 
 // refusal is an error that ends a connection before its bytes flow.
@@ -58,6 +67,7 @@ func newTally() tally {
 	for _, r := range []Reason{
 		ReasonNoSNI, ReasonNoRoute, ReasonRejected, ReasonNoALPN, ReasonNoCert, ReasonStoreDown, ReasonBreakerOpen,
 		ReasonCertTimeout, ReasonLimited, ReasonHandshake, ReasonClientAlert, ReasonNoBackend,
+		ReasonClientConnections, ReasonClientRate, ReasonProxyHeader, ReasonClientCertificate, ReasonQueue, ReasonLifetime, ReasonKilled, ReasonServerDown,
 		ReasonTimeout, ReasonTruncated, ReasonClientReset, ReasonServerReset, ReasonIdle, ReasonDrained, ReasonInternal,
 		Reason(sni.TooBig), Reason(sni.NotTLS), Reason(sni.Malformed), Reason(sni.BadName), Reason(sni.ClosedEarly),
 	} {

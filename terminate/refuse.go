@@ -7,9 +7,9 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"hellogate/sni"
+	"hellogate/terminate/clientauth"
 )
 
 // The alerts that this package sends by hand, because crypto/tls has no way to ask for them (RFC 8446, section 6.2).
@@ -21,9 +21,6 @@ const (
 	AlertUnrecognizedName      = 112
 	alertNoApplicationProtocol = 120
 )
-
-// lingerTimeout bounds how long a refused client may take to read why.
-const lingerTimeout = time.Second
 
 // refuse ends a connection whose handshake did not complete: with an alert, where one is due and crypto/tls has not
 // sent its own, and a close that does not destroy it.
@@ -39,10 +36,10 @@ func (c *connection) refuse(err error) (Reason, error) {
 	switch {
 	case c.strand.IsCut(), reason == ReasonClientReset:
 		c.client.Abort()
-	case len(c.hello.Recorded()) == 0 && alert == 0 && c.stages.at == stageHello:
+	case c.stages.at <= stageHello && alert == 0 && len(c.hello.Recorded()) == 0:
 		_ = c.client.Close()
 	default:
-		c.client.finish(lingerTimeout)
+		c.client.finish(c.plan.Limits.Alert)
 	}
 	return reason, err
 }
@@ -67,9 +64,19 @@ func (c *connection) diagnose(err error) (Reason, uint8, error) {
 		return ReasonClientReset, 0, err
 	case errors.Is(err, context.Canceled):
 		return ReasonDrained, 0, err
+	case clientauth.Refused(err):
+		return ReasonClientCertificate, 0, err // crypto/tls has sent the alert
 	default:
 		return ReasonHandshake, 0, err // crypto/tls has sent the alert
 	}
+}
+
+// turnAway ends a connection that no server was found for: what its client still waits for decides how.
+func (c *connection) turnAway(err error) (Reason, error) {
+	if c.client.session == nil {
+		return c.refuse(err)
+	}
+	return c.reset(err)
 }
 
 // reset ends a connection whose handshake completed but which can't be carried: by a reset, because a close_notify

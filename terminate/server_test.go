@@ -22,13 +22,13 @@ import (
 
 // Everything a client can be refused for, and the alert it gets.
 func TestRefusals(t *testing.T) {
-	b := startServer(t, func(o *Options) {
+	b := startServer(t, func(o *setup) {
 		l := o.Certificates.(lookups)
 		l["failing.test"] = &store.Failure{Err: errors.New("500")}
 		l["cut.test"] = &store.Failure{Err: errors.New("breaker"), CutOff: true}
 		l["slow.test"] = func(context.Context) error { return fmt.Errorf("look-up: %w", context.DeadlineExceeded) }
 	})
-	route, _, _ := b.server.Route("a.test", nil)
+	route := b.route
 	route.ALPN = []string{"imap", "h2"}
 	tests := []struct {
 		name   string
@@ -65,7 +65,7 @@ func TestRefusals(t *testing.T) {
 // Rejected names, and names that no route matches.
 func TestRejectedAndUnrouted(t *testing.T) {
 	b := startServer(t, nil)
-	route, _, _ := b.server.Route("a.test", nil)
+	route := b.route
 	route.Action = Reject
 	if _, err := b.dial("a.test", nil); err == nil || !strings.Contains(err.Error(), "access denied") {
 		t.Errorf("error %v", err)
@@ -90,7 +90,7 @@ func TestNotTLS(t *testing.T) {
 
 // The hello's deadline holds however the bytes trickle.
 func TestHelloTimeout(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.HelloTimeout = 300 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Limits.Hello = 300 * time.Millisecond })
 	conn, err := net.Dial("tcp", b.address)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestHelloTimeout(t *testing.T) {
 
 // The name of a listener stands in for the one that a client does not send.
 func TestDefaultName(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Listeners[0].DefaultName = "b.test" })
+	b := startServer(t, func(o *setup) { o.Listeners[0].DefaultName = "b.test" })
 	client, err := b.dial("", func(c *tls.Config) { c.InsecureSkipVerify = true })
 	if err != nil {
 		t.Fatal(err)
@@ -125,10 +125,13 @@ func TestDefaultName(t *testing.T) {
 // The header tells who the client is and what it asked for.
 func TestProxyHeader(t *testing.T) {
 	b := startServer(t, nil)
-	route, _, _ := b.server.Route("a.test", nil)
+	route := b.route
 	route.ALPN = []string{"imap"}
-	route.Backend.SendProxy = ours.V2
-	route.Backend.TLVs = []ours.TLV{ours.Authority, ours.ALPN, ours.UniqueID, ours.SSL, ours.CRC32C}
+	sender, err := ours.NewSender(ours.Options{Version: ours.V2, TLVs: []ours.TLV{ours.Authority, ours.ALPN, ours.UniqueID, ours.SSL, ours.CRC32C}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	route.Backend.Proxy = sender
 	client, err := b.dial("A.test", func(c *tls.Config) { c.NextProtos = []string{"x", "imap"} })
 	if err != nil {
 		t.Fatal(err)
@@ -169,15 +172,15 @@ func TestServersDown(t *testing.T) {
 	}
 	first, second := dead(), dead()
 	b := startServer(t, nil)
-	route, _, _ := b.server.Route("a.test", nil)
-	route.Backend = NewBackend(BackendOptions{Name: "main", Servers: []string{first, b.backend.Addr().String()}, ConnectTimeout: time.Second, Retries: 1})
+	route := b.route
+	route.Backend = backendOf(t, "main", first, b.backend.Addr().String())
 	for range 4 {
 		b.pair()
 	}
-	if s := route.Backend.Status().Servers; s[0].State != "down" || s[0].Failures == 0 || s[1].State != "up" || s[1].Connections == 0 {
+	if s := route.Backend.Pool.Status().Servers; s[0].Failures == 0 || s[1].Failures > 0 || s[1].Connections == 0 {
 		t.Errorf("servers %+v", s)
 	}
-	route.Backend = NewBackend(BackendOptions{Name: "gone", Servers: []string{first, second}, ConnectTimeout: time.Second, Retries: 2})
+	route.Backend = backendOf(t, "gone", first, second)
 	client, err := b.dial("a.test", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +194,7 @@ func TestServersDown(t *testing.T) {
 
 // More connections than allowed are reset, and room that is left is filled again.
 func TestConnectionLimit(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.Connections = 2 })
+	b := startServer(t, func(o *setup) { o.Limits.Connections = 2 })
 	first, backend := b.pair()
 	b.pair()
 	if _, err := b.dial("a.test", nil); err == nil {
@@ -211,7 +214,7 @@ func TestConnectionLimit(t *testing.T) {
 
 // Clients that stall in their handshake take the place of others, up to the limit of open handshakes.
 func TestHandshakeLimit(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.Handshakes = 1 })
+	b := startServer(t, func(o *setup) { o.Limits.Handshakes, o.Limits.Waiting = 1, 0 })
 	stalled, err := net.Dial("tcp", b.address)
 	if err != nil {
 		t.Fatal(err)
@@ -230,6 +233,33 @@ func TestHandshakeLimit(t *testing.T) {
 	b.pair()
 }
 
+// Where some may wait, they get their turn when it comes.
+func TestHandshakesWait(t *testing.T) {
+	b := startServer(t, func(o *setup) { o.Limits.Handshakes = 1 })
+	stalled, err := net.Dial("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	go func() { _ = tls.Client(writeOnly{stalled}, &tls.Config{ServerName: "a.test"}).Handshake() }()
+	for b.server.Stats().Handshaking == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	var waiting sync.WaitGroup
+	for range 3 {
+		waiting.Go(func() {
+			if _, err := b.dial("a.test", nil); err != nil {
+				t.Errorf("one that waited: %v", err)
+			}
+		})
+	}
+	for b.server.Stats().Waiting < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	stalled.Close()
+	waiting.Wait()
+}
+
 // writeOnly is a client that never reads.
 type writeOnly struct{ net.Conn }
 
@@ -238,7 +268,7 @@ func (w writeOnly) Close() error             { return nil }
 
 // A hung look-up takes nothing from names that can be had.
 func TestHungLookUps(t *testing.T) {
-	b := startServer(t, func(o *Options) {
+	b := startServer(t, func(o *setup) {
 		o.Limits.Handshakes = 1
 		o.Certificates.(lookups)["hung.test"] = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	})
@@ -259,7 +289,7 @@ func TestHungLookUps(t *testing.T) {
 
 // A drain lets a transfer end, and cuts what does not.
 func TestDrain(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.DrainTimeout = 5 * time.Second })
+	b := startServer(t, func(o *setup) { o.Drain = 5 * time.Second })
 	client, backend := b.pair()
 	stopped := make(chan error, 1)
 	go func() { stopped <- b.stop() }()
@@ -281,7 +311,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestDrainCuts(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.DrainTimeout = 200 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Drain = 200 * time.Millisecond })
 	client, backend := b.pair()
 	if err := b.stop(); err == nil || !strings.Contains(err.Error(), "1 connections cut") {
 		t.Errorf("error %v", err)
@@ -308,9 +338,9 @@ func (f *flaky) Accept() (net.Conn, error) {
 func TestAcceptRecovers(t *testing.T) {
 	var f *flaky
 	start := time.Now()
-	b := startServer(t, func(o *Options) {
-		f = &flaky{o.Listeners[0].Listener, 5}
-		o.Listeners[0].Listener = f
+	b := startServer(t, func(o *setup) {
+		f = &flaky{o.Listeners[0].Socket, 5}
+		o.Listeners[0].Socket = f
 	})
 	b.pair()
 	if took := time.Since(start); took < 5*time.Millisecond*(1+2+4+8+16) {

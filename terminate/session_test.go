@@ -36,7 +36,7 @@ func TestSessionsBoundToNames(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, test := range tests {
 			t.Run(tls.VersionName(version)+" "+test.name, func(t *testing.T) {
-				b := startServer(t, func(o *Options) { o.Listeners[0].DefaultName = test.defaultName })
+				b := startServer(t, func(o *setup) { o.Listeners[0].DefaultName = test.defaultName })
 				sessions := &sharedSessions{}
 				use := func(name string) *tls.Conn {
 					client, err := b.dial(name, func(c *tls.Config) {
@@ -70,7 +70,7 @@ func TestSessionsBoundToNames(t *testing.T) {
 // A resumed session is looked up like any other: a name that is gone is refused, whatever ticket its client holds.
 func TestSessionOfNameThatIsGone(t *testing.T) {
 	certificates := lookups{}
-	b := startServer(t, func(o *Options) { certificates = o.Certificates.(lookups) })
+	b := startServer(t, func(o *setup) { certificates = o.Certificates.(lookups) })
 	sessions := tls.NewLRUClientSessionCache(1)
 	client, err := b.dial("a.test", func(c *tls.Config) { c.ClientSessionCache = sessions })
 	if err != nil {
@@ -91,7 +91,7 @@ func TestSessionOfNameThatIsGone(t *testing.T) {
 
 // The fallback gives no tickets.
 func TestFallbackGivesNoTicket(t *testing.T) {
-	b := startServer(t, func(o *Options) {
+	b := startServer(t, func(o *setup) {
 		o.Fallback = &Fallback{Certificate: o.Certificates.(lookups)["a.test"].(*tls.Certificate), OnUnknown: true}
 	})
 	sessions := &sharedSessions{}

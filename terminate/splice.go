@@ -15,6 +15,8 @@ type splice struct {
 	up, down        direction
 	idle            time.Duration // how long nothing may move
 	half            time.Duration // the same once the end of one direction was passed on, and how long a closing side may take
+	keepAlive       time.Duration // after how long a silent server is asked whether it is there; 0: it is not
+	until           time.Time     // when it ends, whatever moves; zero: never
 	resetTruncated  bool          // a client's FIN without a close_notify resets the backend
 
 	now      time.Time // of this step
@@ -29,8 +31,8 @@ type splice struct {
 
 // start makes a splice's two directions. header goes to the backend before everything else.
 func (s *splice) start(header []byte) {
-	s.up = direction{splice: s, from: s.client, to: s.backend, header: header}
-	s.down = direction{splice: s, from: s.backend, to: s.client}
+	s.up.splice, s.up.from, s.up.to, s.up.header = s, s.client, s.backend, header
+	s.down.splice, s.down.from, s.down.to = s, s.backend, s.client
 	s.last = time.Now()
 }
 
@@ -41,6 +43,10 @@ func (s *splice) step() socket.Progress {
 		s.cut()
 		return socket.Done
 	}
+	if !s.settling && s.outlived() {
+		s.fail(ReasonLifetime, errLifetime)
+		s.settling = true
+	}
 	if !s.settling && s.move() {
 		return socket.More
 	}
@@ -49,6 +55,11 @@ func (s *splice) step() socket.Progress {
 	}
 	return socket.Pause
 }
+
+// outlived reports whether the time of the splice is over.
+func (s *splice) outlived() bool { return !s.until.IsZero() && !s.now.Before(s.until) }
+
+var errLifetime = errors.New("the connection lived for as long as it may")
 
 // cut resets both sides at once.
 func (s *splice) cut() {
@@ -83,7 +94,7 @@ func (s *splice) expect() {
 	s.down.takes()
 	until := earliest(s.last, s.up.stalled(), s.down.stalled()).Add(s.most())
 	if s.now.Before(until) {
-		s.strand.SetDeadline(s.look(s.quiet(until)))
+		s.strand.SetDeadline(earliest(s.look(s.quiet(until)), s.until))
 		return
 	}
 	s.fail(s.stallReason(), errIdle)
@@ -110,8 +121,12 @@ func (s *splice) quiet(until time.Time) time.Time {
 	if at := s.last.Add(quietAfter); s.now.Before(at) {
 		return earliest(at, until)
 	}
-	tlsBuffers.giveBack(s.client.session)
-	s.backend.KeepAlive()
+	for _, side := range s.sides() {
+		if side.session != nil {
+			tlsBuffers.giveBack(side.session)
+		}
+	}
+	s.backend.KeepAlive(s.keepAlive)
 	s.gaveBack = s.last
 	return until
 }

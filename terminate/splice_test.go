@@ -134,7 +134,7 @@ func TestBareFIN(t *testing.T) {
 // Where the route wants it so, the backend is reset instead.
 func TestBareFINResets(t *testing.T) {
 	b := startServer(t, nil)
-	route, _, _ := b.server.Route("a.test", nil)
+	route := b.route
 	route.ResetOnTruncation = true
 	client, backend := b.pair()
 	mustWrite(t, client, []byte("half a sent"))
@@ -188,7 +188,7 @@ func TestStalledReader(t *testing.T) {
 
 // Silence in both directions ends a connection, bytes in one keep it.
 func TestIdle(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.IdleTimeout = 400 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Timeouts.Idle = 400 * time.Millisecond })
 	client, backend := b.pair()
 	go func() { _, _ = io.Copy(io.Discard, client) }()
 	start := time.Now()
@@ -205,7 +205,7 @@ func TestIdle(t *testing.T) {
 
 // Once one direction is over, the other may be silent for the half-close timeout only.
 func TestHalfCloseTimeout(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.HalfCloseTimeout = 300 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Timeouts.HalfClose = 300 * time.Millisecond })
 	client, backend := b.pair()
 	if err := client.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 // A write that stalls for too long ends the connection, also while bytes flow the other way: what was to be written can't
 // be left out.
 func TestStalledWrite(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.IdleTimeout = 400 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Timeouts.Idle = 400 * time.Millisecond })
 	client, backend := b.pair()
 	go func() { _, _ = client.Write(make([]byte, 64<<20)) }() // which the backend does not read
 	go func() { _, _ = io.Copy(io.Discard, client) }()
@@ -241,7 +241,7 @@ func TestStalledWrite(t *testing.T) {
 
 // The same for a client that stops reading.
 func TestHalfCloseTimeoutOfReader(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.HalfCloseTimeout = 400 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Timeouts.HalfClose = 400 * time.Millisecond })
 	client, backend := b.pair()
 	go func() { _, _ = backend.Write(make([]byte, 64<<20)) }()
 	time.Sleep(300 * time.Millisecond) // the way to the client is full
@@ -257,7 +257,7 @@ func TestHalfCloseTimeoutOfReader(t *testing.T) {
 
 // An end that the client does not take is no orderly end, and is not left to the kernel.
 func TestUntakenEnd(t *testing.T) {
-	b := startServer(t, func(o *Options) { o.Limits.HalfCloseTimeout = 400 * time.Millisecond })
+	b := startServer(t, func(o *setup) { o.Timeouts.HalfClose = 400 * time.Millisecond })
 	client, backend := b.pair()
 	if err := client.CloseWrite(); err != nil {
 		t.Fatal(err)

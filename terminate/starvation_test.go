@@ -98,7 +98,7 @@ func TestByteByByte(t *testing.T) {
 func TestFullBuffersBothWays(t *testing.T) {
 	const least = 8 << 10
 	b := startServer(t, nil)
-	for _, l := range []net.Listener{b.server.Listeners[0].Listener, b.backend} {
+	for _, l := range []net.Listener{b.server.Plan().Listeners[0].Socket, b.backend} {
 		setBuffer(t, l.(*net.TCPListener), syscall.SO_SNDBUF, least)
 		setBuffer(t, l.(*net.TCPListener), syscall.SO_RCVBUF, least)
 		// Loopback's segments are larger than these buffers: the kernel's timers would set the pace.
@@ -204,7 +204,7 @@ func TestAwakening(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			b := startServer(t, func(o *Options) { o.Limits.IdleTimeout = time.Minute })
+			b := startServer(t, func(o *setup) { o.Timeouts.Idle = time.Minute })
 			var corked *cork
 			client := b.dialOver(func(raw net.Conn) net.Conn { corked = &cork{Conn: raw}; return corked },
 				func(c *tls.Config) { c.DynamicRecordSizingDisabled = true })

@@ -14,13 +14,21 @@ import (
 type transport struct {
 	socket.Conn
 	strand  *socket.Strand
-	patient bool // a read waits until there is something to read
-	fin     bool // the peer's FIN has been read
-	ending  bool // our FIN has been sent
+	patient bool   // a read waits until there is something to read
+	fin     bool   // the peer's FIN has been read
+	ending  bool   // our FIN has been sent
+	unread  []byte // what was read too much of, and comes before what the socket has
 }
 
 // Read reads from the socket.
 func (t *transport) Read(p []byte) (int, error) {
+	if len(t.unread) > 0 {
+		n := copy(p, t.unread)
+		if t.unread = t.unread[n:]; len(t.unread) == 0 {
+			t.unread = nil
+		}
+		return n, nil
+	}
 	n, err := t.Conn.Read(p)
 	for err == socket.ErrNothingYet && t.patient {
 		if err = t.wait(); err == nil {
@@ -31,6 +39,15 @@ func (t *transport) Read(p []byte) (int, error) {
 		return n, t.end()
 	}
 	return n, err
+}
+
+// spliceTo has the kernel move what the socket has to another: see socket.Conn.
+func (t *transport) spliceTo(to *transport) (n int, readErr, writeErr error) {
+	n, readErr, writeErr = to.Splice(t.Conn)
+	if readErr == io.EOF {
+		readErr = t.end()
+	}
+	return n, readErr, writeErr
 }
 
 // wait waits until something has happened, and sends what it can of what is queued.

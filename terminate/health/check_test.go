@@ -160,6 +160,9 @@ func TestTLS(t *testing.T) {
 		{"question", "", says("PING", "+PONG"), Options{TLS: &tls.Config{RootCAs: roots, ServerName: "db.internal"}, Send: []byte("PING"), Expect: []byte("+PONG")}, ""},
 		{"ALPN", "", says(""), Options{TLS: &tls.Config{RootCAs: roots, ServerName: "db.internal", NextProtos: []string{"imap"}}}, ""},
 		{"behind a header", header, says("PING", "+PONG"), Options{Header: withHeader, TLS: &tls.Config{RootCAs: roots, ServerName: "db.internal"}, Send: []byte("PING"), Expect: []byte("+PONG")}, ""},
+		{"what is good by now", "", says(""), Options{TLS: &tls.Config{ServerName: "other.internal"}, CurrentTLS: func() *tls.Config {
+			return &tls.Config{RootCAs: roots, ServerName: "db.internal"}
+		}}, ""},
 		{"another ALPN", "", nil, Options{TLS: &tls.Config{RootCAs: roots, ServerName: "db.internal", NextProtos: []string{"pop3"}}}, "TLS handshake: remote error: tls: no application protocol"},
 		{"another name", "", nil, Options{TLS: &tls.Config{RootCAs: roots, ServerName: "other.internal"}}, "TLS handshake: tls: failed to verify certificate"},
 		{"unknown authority", "", nil, Options{TLS: &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "db.internal"}}, "TLS handshake: tls: failed to verify certificate"},

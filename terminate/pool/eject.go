@@ -56,19 +56,32 @@ func (s *Server) Succeeded() {
 // EarlyReset says that the server reset a client's connection before it had sent a byte, with nothing the client did before
 // that would explain it, such as a reset of its own.
 func (s *Server) EarlyReset(client netip.Addr) {
-	p := s.pool
-	p.mu.Lock()
-	defer p.unlock()
+	s.pool.mu.Lock()
+	defer s.pool.unlock()
 	s.resets++
-	s.lastError = event{time.Now(), "reset before it sent a byte"}
+	s.failClient(client, "reset before it sent a byte")
+}
+
+// FailedFor says that the server was connected to for a client, and then failed it: in its TLS, say, which a client has a part
+// in. As with early resets, it takes several clients to have it ejected. Release is called as well.
+func (s *Server) FailedFor(client netip.Addr, err error) {
+	s.pool.mu.Lock()
+	defer s.pool.unlock()
+	s.failures++
+	s.failClient(client, err.Error())
+}
+
+// failClient counts one in a row of connections of clients that failed before they had anything of the server.
+func (s *Server) failClient(client netip.Addr, why string) {
+	s.lastError = event{time.Now(), why}
 	if s.passive.ejected() {
 		return
 	}
 	s.resetting.Store(true)
-	e := p.options.Ejection
+	e := s.pool.options.Ejection
 	s.passive.resetFor(networkOf(client), e.ResetClients)
 	if e.Resets > 0 && s.passive.resets >= e.Resets && len(s.passive.clients) >= e.ResetClients {
-		s.eject(fmt.Sprintf("%d connections in a row reset before it sent a byte", s.passive.resets))
+		s.eject(fmt.Sprintf("%d connections in a row failed before it sent a byte, the last: %s", s.passive.resets, why))
 	}
 }
 

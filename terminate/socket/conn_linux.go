@@ -25,6 +25,7 @@ type conn struct {
 	watchesOut bool
 	more       bool
 	queue      queue
+	pipe       *pipe // what is spliced to the socket, ahead of the queue; nil: nothing is
 	remote     netip.AddrPort
 	local      netip.AddrPort // the zero value: the kernel is asked
 }
@@ -85,7 +86,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.queue.size() > 0 {
+	if c.Queued() > 0 {
 		c.queue.add(p)
 		return len(p), c.Flush()
 	}
@@ -99,10 +100,23 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (c *conn) Queued() int { return c.queue.size() }
+func (c *conn) Queued() int { return c.queue.size() + c.piped() }
+
+// piped is how much waits in the pipe.
+func (c *conn) piped() int {
+	if c.pipe == nil {
+		return 0
+	}
+	return c.pipe.held
+}
 
 // Flush sends what is queued, as far as the kernel takes it.
 func (c *conn) Flush() error {
+	if c.piped() > 0 {
+		if err := c.drain(); err != nil || c.piped() > 0 {
+			return err
+		}
+	}
 	if c.queue.size() == 0 {
 		return nil
 	}
@@ -143,7 +157,13 @@ func (c *conn) watchOut() error {
 	return c.poller.change(c, unix.EPOLLIN|unix.EPOLLOUT)
 }
 
-func (c *conn) KeepAlive() { setKeepAlive(c.fd) }
+func (c *conn) KeepAlive(every time.Duration) { setKeepAlive(c.fd, every) }
+
+func (c *conn) SetUserTimeout(timeout time.Duration) {
+	if timeout > 0 {
+		setUserTimeout(c.fd, timeout)
+	}
+}
 
 func (c *conn) CloseWrite() error { return systemError("shutdown", shutdownWrite(c.fd)) }
 
@@ -155,6 +175,10 @@ func (c *conn) Close() error {
 		c.poller.remove(c)
 	}
 	c.queue.drop()
+	if c.pipe != nil {
+		c.pipe.drop()
+		c.pipe = nil
+	}
 	failed := closeFD(c.fd)
 	c.fd = -1
 	return systemError("close", failed)
@@ -170,7 +194,7 @@ func systemError(call string, failed syscall.Errno) error {
 
 func (c *conn) Abort() {
 	if c.fd >= 0 {
-		_ = syscall.SetsockoptLinger(c.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+		setNoLinger(c.fd)
 	}
 	_ = c.Close()
 }
@@ -180,6 +204,8 @@ func (c *conn) Abort() {
 func (c *conn) Over() bool { return c.ready.Load()&lost != 0 && isOver(c.fd) }
 
 func (c *conn) Unsent() int { return unsent(c.fd) }
+
+func (c *conn) Remote() netip.AddrPort { return c.remote }
 
 func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 

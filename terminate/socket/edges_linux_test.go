@@ -4,6 +4,7 @@ package socket
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -129,12 +130,36 @@ func wantOptions(t *testing.T, fd int) {
 	}{
 		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive},
-		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive},
+		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAlive / time.Second)},
+		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAlive / time.Second)},
 		{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
 	} {
 		if got, err := unix.GetsockoptInt(fd, want.level, want.option); got != want.value || err != nil {
 			t.Errorf("%s is %d, want %d: %v", want.name, got, want.value, err)
 		}
+	}
+}
+
+// Those who connected before the end are accepted, and nobody after them.
+func TestEndTakesBacklog(t *testing.T) {
+	l, at := listenOn(t, startGroup(t), "tcp", "127.0.0.1:0")
+	const came = 5
+	for range came {
+		peer, err := net.Dial("tcp", at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+	}
+	l.End()
+	for range came {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accepted: %v", err)
 	}
 }

@@ -28,14 +28,23 @@ func TestEndOfAcceptBetweenTwo(t *testing.T) {
 		c.Close()
 	}
 	l.End()
-	for range 2 {
+	left := 0
+	for {
 		c, err := l.Accept()
-		if err == nil {
-			c.Close()
+		if errors.Is(err, net.ErrClosed) {
+			break
 		}
-		if !errors.Is(err, net.ErrClosed) {
-			t.Errorf("accepted %v: %v", c, err)
+		if err != nil {
+			t.Fatal(err)
 		}
+		c.Close()
+		left++
+	}
+	if left != 0 && left != 3 {
+		t.Errorf("%d were accepted after the end", left)
+	}
+	if c, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accepted %v: %v", c, err)
 	}
 }
 

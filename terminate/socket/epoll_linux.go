@@ -178,6 +178,12 @@ func (p *poller) control(operation int, c *conn, events uint32) error {
 	return systemError("epoll_ctl", epollControl(p.fd, operation, c.fd, &event))
 }
 
+// ignore stops watching a socket until change has it watched again, which tells of what happened meanwhile.
+func (p *poller) ignore(c *conn) error {
+	event := unix.EpollEvent{Fd: int32(c.slot), Pad: int32(c.generation)}
+	return systemError("epoll_ctl", epollControl(p.fd, unix.EPOLL_CTL_MOD, c.fd, &event))
+}
+
 // remove forgets a socket that is about to be closed; the kernel stops watching it then.
 func (p *poller) remove(c *conn) {
 	p.mutex.Lock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -23,11 +24,19 @@ type Listener struct {
 	strand Strand
 	conn   *conn // what the poller knows of it; nil: it is no TCP listener
 	local  netip.AddrPort
+	left   int // how many are accepted after its end at most
+
+	gathers, unwatched bool // see Gather
+	turn               int  // how many were accepted without a wait
 }
+
+// backlog is how many may wait to be accepted, by default (net.core.somaxconn): those that connected before a listener's
+// end are accepted, and who goes on to connect does not keep it from ending.
+const backlog = 4096
 
 // Listen returns a Listener that takes connections off l. The caller ends it, and closes l behind it.
 func (g *Group) Listen(l net.Listener) (*Listener, error) {
-	listener := &Listener{Listener: l, group: g}
+	listener := &Listener{Listener: l, group: g, left: backlog}
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
 		return listener, nil
@@ -56,14 +65,21 @@ func (l *Listener) Accept() (Conn, error) {
 	if l.conn == nil {
 		return acceptAny(l.Listener)
 	}
-	for !l.strand.IsCut() {
+	for l.left > 0 {
+		if l.strand.IsCut() {
+			l.left--
+		}
+		if l.turn++; l.turn%crowdTurns == 0 {
+			l.group.relieve()
+			runtime.Gosched()
+		}
 		accepted, err := accept(l.conn.fd)
 		switch err {
 		case nil:
 			accepted.poller, accepted.local = l.group.next(), l.local
 			return accepted, nil
 		case unix.EAGAIN:
-			if err := l.strand.Wait(); err != nil {
+			if err := l.wait(); err != nil {
 				return nil, err
 			}
 		default:
@@ -73,8 +89,32 @@ func (l *Listener) Accept() (Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// End makes Accept fail with net.ErrClosed. The listener itself must be open until Accept has returned; what can't be
-// told to end otherwise is closed.
+// crowdTurns is how many are accepted in a row before others come first: a flood leaves nobody to wait for.
+const crowdTurns = 64
+
+// gathering is how long connections come together: long enough for dozens in a flood, and for nobody to notice.
+const gathering = time.Millisecond
+
+// Gather says whether Accept, when there is nobody, lets some come together before it looks again. In a flood of those who
+// are turned away, being woken for each costs more than turning them away.
+func (l *Listener) Gather(yes bool) { l.gathers = yes }
+
+// wait waits until somebody may have connected. While they gather, the poller is not told of each.
+func (l *Listener) wait() error {
+	switch {
+	case l.gathers && (l.unwatched || l.conn.poller.ignore(l.conn) == nil):
+		l.gathers, l.unwatched = false, true
+		time.Sleep(gathering)
+		return nil
+	case l.unwatched:
+		l.unwatched = false
+		return l.conn.poller.change(l.conn, unix.EPOLLIN)
+	}
+	return l.strand.Wait()
+}
+
+// End makes Accept fail with net.ErrClosed, when it has accepted those who connected before. The listener itself must be
+// open until Accept has returned; what can't be told to end otherwise is closed.
 func (l *Listener) End() {
 	if l.conn == nil {
 		_ = l.Listener.Close()
@@ -86,6 +126,8 @@ func (l *Listener) End() {
 // Close closes the listener that was taken from.
 func (l *Listener) Close() error {
 	if l.conn != nil {
+		// Closing would do, if another process did not have the socket open, too, after an upgrade.
+		epollControl(l.conn.poller.fd, unix.EPOLL_CTL_DEL, l.conn.fd, nil)
 		l.conn.poller.remove(l.conn)
 	}
 	return l.Listener.Close()
@@ -108,10 +150,9 @@ func accept(listener int) (*conn, error) {
 	}
 }
 
-// keepAlive is how long a silent peer is believed in before it is asked, and between the questions, in seconds: as Go has
-// it.
+// keepAlive is how long a silent peer is believed in before it is asked, and between the questions: as Go has it.
 const (
-	keepAlive      = 15
+	keepAlive      = 15 * time.Second
 	keepAliveCount = 9
 )
 
@@ -120,19 +161,36 @@ const (
 func Control(_, _ string, listener syscall.RawConn) error {
 	return listener.Control(func(fd uintptr) {
 		setNoDelay(int(fd))
-		setKeepAlive(int(fd))
+		setKeepAlive(int(fd), keepAlive)
 	})
 }
 
-// Neither of these can fail on a TCP socket.
+// Inherit sets what connections have that are accepted from now on: see Conn's KeepAlive and SetUserTimeout.
+func (l *Listener) Inherit(keepAlive, userTimeout time.Duration) {
+	if l.conn != nil {
+		setKeepAlive(l.conn.fd, keepAlive)
+		setUserTimeout(l.conn.fd, userTimeout)
+	}
+}
+
+// None of these can fail on a TCP socket.
 
 func setNoDelay(fd int) { setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
-func setKeepAlive(fd int) {
+func setKeepAlive(fd int, every time.Duration) {
+	if every <= 0 {
+		setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
+		return
+	}
+	seconds := max(1, int(every/time.Second))
 	setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive)
-	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds)
 	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount)
+}
+
+func setUserTimeout(fd int, timeout time.Duration) {
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(timeout/time.Millisecond))
 }
 
 // Attach makes strand the owner of an accepted connection: it is woken from now on.
@@ -150,9 +208,12 @@ func Attach(accepted Conn, strand *Strand) error {
 	return nil
 }
 
-// Dial connects to a target, for the strand whose goroutine calls it. beside is a
-// connection of the same strand, or nil: one poller then serves both.
+// Dial connects to a target, for the strand whose goroutine calls it. beside is a connection of the same strand, or nil: one
+// poller then serves both.
 func (g *Group) Dial(ctx context.Context, strand *Strand, beside Conn, to Target) (Conn, error) {
+	if to.Network == "unix" {
+		return dialUnix(ctx, strand, to)
+	}
 	p := g.pollers[0]
 	if c, ok := beside.(*conn); ok {
 		p = c.poller
@@ -197,17 +258,17 @@ func (p *poller) dial(strand *Strand, target netip.AddrPort, end time.Time) (*co
 				return c, nil
 			}
 			_ = c.Close()
+			if err == nil { // with itself
+				err = os.NewSyscallError("connect", unix.ECONNREFUSED)
+				continue
+			}
 		}
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) { // no port was free, for a moment
+		if !errors.Is(err, unix.EADDRNOTAVAIL) { // no port was free, for a moment
 			break
 		}
-		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(target), Err: err}
 }
-
-// unmapped is the address in the form that the kernel's are taken in.
-func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // connect begins to connect.
 func (p *poller) connect(strand *Strand, target netip.AddrPort) (*conn, error) {

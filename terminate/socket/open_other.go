@@ -6,7 +6,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Group is what serves a program's sockets.
@@ -26,13 +28,28 @@ func (g *Group) Close() { g.workers.close() }
 func Control(_, _ string, _ syscall.RawConn) error { return nil }
 
 // Listener accepts connections that never block.
-type Listener struct{ net.Listener }
+type Listener struct {
+	net.Listener
+	keepAlive atomic.Pointer[time.Duration] // of those accepted from now on; nil: as Go has it
+}
 
 // Listen returns a Listener that takes connections off l. The caller ends it, and closes l behind it.
-func (g *Group) Listen(l net.Listener) (*Listener, error) { return &Listener{l}, nil }
+func (g *Group) Listen(l net.Listener) (*Listener, error) { return &Listener{Listener: l}, nil }
+
+// Inherit sets what connections have that are accepted from now on: see Conn's KeepAlive. Go knows nothing of the other.
+func (l *Listener) Inherit(keepAlive, _ time.Duration) { l.keepAlive.Store(&keepAlive) }
+
+// Gather does nothing: Go is told of every connection.
+func (l *Listener) Gather(bool) {}
 
 // Accept waits for a connection. Its strand is yet to be told: see Attach. An error is as of net.Listener's Accept.
-func (l *Listener) Accept() (Conn, error) { return acceptAny(l.Listener) }
+func (l *Listener) Accept() (Conn, error) {
+	accepted, err := acceptAny(l.Listener)
+	if every := l.keepAlive.Load(); err == nil && every != nil {
+		accepted.KeepAlive(*every)
+	}
+	return accepted, err
+}
 
 // End makes Accept fail with net.ErrClosed.
 func (l *Listener) End() { _ = l.Listener.Close() }
@@ -45,6 +62,9 @@ func Attach(accepted Conn, strand *Strand) error {
 
 // Dial connects to a target, for the strand whose goroutine calls it.
 func (g *Group) Dial(ctx context.Context, strand *Strand, _ Conn, to Target) (Conn, error) {
+	if to.Network == "unix" {
+		return dialUnix(ctx, strand, to)
+	}
 	dialer := net.Dialer{Timeout: to.Within, Control: func(_, address string, _ syscall.RawConn) error {
 		if chosen, err := netip.ParseAddrPort(address); err != nil || to.forbids(chosen) {
 			return to.forbidden()

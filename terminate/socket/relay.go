@@ -1,8 +1,12 @@
 package socket
 
 import (
+	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +36,32 @@ func acceptAny(l net.Listener) (Conn, error) {
 	}
 	return &relay{Conn: accepted}, nil
 }
+
+// dialUnix connects to a Unix socket, which two goroutines then serve. One whose backlog is full says so at once, where TCP
+// would wait for room: so it is asked again.
+func dialUnix(ctx context.Context, strand *Strand, to Target) (Conn, error) {
+	dialer := net.Dialer{Deadline: time.Now().Add(to.Within)}
+	dialed, err := dialer.DialContext(ctx, to.Network, to.Address)
+	for pause := shortestPause; errors.Is(err, syscall.EAGAIN); pause = min(2*pause, longestPause) {
+		strand.SetDeadline(time.Now().Add(pause))
+		if strand.Wait() == net.ErrClosed {
+			return nil, err
+		}
+		dialed, err = dialer.DialContext(ctx, to.Network, to.Address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{Conn: dialed}
+	r.attach(strand)
+	return r, nil
+}
+
+// The pauses before a Unix socket is asked again.
+const (
+	shortestPause = time.Millisecond
+	longestPause  = 50 * time.Millisecond
+)
 
 // attach makes strand the owner, which is told once that there may be something to read.
 func (r *relay) attach(strand *Strand) {
@@ -139,6 +169,14 @@ func (r *relay) writer() {
 	}
 }
 
+func (r *relay) Remote() netip.AddrPort {
+	peer, ok := r.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return unmapped(peer.AddrPort())
+}
+
 // More makes no difference: what comes while the writer writes goes at once, then.
 func (r *relay) More(bool) {}
 
@@ -149,6 +187,9 @@ func (r *relay) Queued() int {
 	return r.busy + len(r.queue)
 }
 
+// Splice is what two goroutines can't do.
+func (r *relay) Splice(Conn) (int, error, error) { return 0, errors.ErrUnsupported, nil }
+
 // Flush tells how the writer fares.
 func (r *relay) Flush() error {
 	r.mutex.Lock()
@@ -156,8 +197,15 @@ func (r *relay) Flush() error {
 	return r.writeErr
 }
 
-// KeepAlive does nothing: Go sets that on every connection.
-func (r *relay) KeepAlive() {}
+// KeepAlive does what Go can.
+func (r *relay) KeepAlive(every time.Duration) {
+	if tcp, ok := r.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: every > 0, Idle: every, Interval: every})
+	}
+}
+
+// SetUserTimeout does nothing: Go knows nothing of it.
+func (r *relay) SetUserTimeout(time.Duration) {}
 
 func (r *relay) CloseWrite() error {
 	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {

@@ -69,7 +69,8 @@ func TestRelay(t *testing.T) {
 		}
 		c.More(true)
 		c.More(false)
-		c.KeepAlive()
+		c.KeepAlive(time.Second)
+		c.SetUserTimeout(time.Second)
 		got := make([]byte, len(data))
 		for n := 0; n < len(got); {
 			k, err := read(t, s, c, got[n:min(n+1000, len(got))])

@@ -12,7 +12,9 @@ package socket
 
 import (
 	"net"
+	"net/netip"
 	"sync"
+	"time"
 )
 
 // Conn is a connection that never blocks. Deadlines are the strand's: its SetDeadline methods do nothing.
@@ -24,18 +26,27 @@ type Conn interface {
 	//
 	// Close closes the connection as the kernel does: what was sent may still arrive, what is queued is lost.
 	net.Conn
+	// Remote is the peer's address, an IPv4 one always as such; the zero value where it has none.
+	Remote() netip.AddrPort
 	// More says whether another write follows at once.
 	More(follows bool)
 	// Queued is the number of bytes that wait for the kernel to take them.
 	Queued() int
+	// Splice takes what another connection has, and sends it, within the kernel; nothing may be queued here. What is not sent
+	// at once is queued. A read's error is of the other connection, and ErrNothingYet when that has nothing; with
+	// errors.ErrUnsupported nothing was done, and Read and Write have to do it.
+	Splice(from Conn) (n int, readErr, writeErr error)
 	// Flush tries to send what is queued, after the strand was woken.
 	Flush() error
-	// KeepAlive has a silent peer asked now and then whether it is still there, where that isn't so already: a connection
-	// that is over soon needs it not.
-	KeepAlive()
+	// KeepAlive has a silent peer asked whether it is still there, after so long and then as often; 0: it is not asked. An
+	// accepted connection has what its listener has.
+	KeepAlive(every time.Duration)
+	// SetUserTimeout sets how long what was sent may go unacknowledged, where the system has that; 0: as the system has it.
+	SetUserTimeout(timeout time.Duration)
 	// CloseWrite sends a FIN. What is queued must have been sent.
 	CloseWrite() error
-	// Abort closes the connection with a reset, which throws away what was not sent.
+	// Abort closes the connection with a reset, which throws away what was not sent. A Unix socket knows none: its peer finds
+	// an end of stream.
 	Abort()
 	// Over reports whether the connection is over in both directions, as after a reset.
 	Over() bool
@@ -63,6 +74,10 @@ type Buffer [BufferSize]byte
 
 // Buffers has buffers to borrow, while there is something to put into them.
 var Buffers = sync.Pool{New: func() any { return new(Buffer) }}
+
+// MostPipes bounds how many pipes Splice uses, of two descriptors each, and with them the kernel's memory: what a slow receiver
+// leaves in one stays there. Where it is reached, bytes are copied.
+const MostPipes = 1024
 
 // queues has what queues are made of: what a Buffer becomes in TLS records fits without growing.
 var queues = sync.Pool{New: func() any { q := make([]byte, 0, BufferSize+1024); return &q }}

@@ -40,6 +40,12 @@ func setOption(fd, level, name, value int) syscall.Errno {
 	return err
 }
 
+// setNoLinger has the socket's close be a reset.
+func setNoLinger(fd int) {
+	option := unix.Linger{Onoff: 1}
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&option)), unsafe.Sizeof(option), 0)
+}
+
 func epollControl(poller, operation, fd int, event *unix.EpollEvent) syscall.Errno {
 	_, _, err := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(poller), uintptr(operation), uintptr(fd), uintptr(unsafe.Pointer(event)), 0, 0)
 	return err
