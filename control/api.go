@@ -2,12 +2,8 @@ package control
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"log"
-	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +16,7 @@ import (
 	"hellogate/store"
 	"hellogate/store/chain"
 	"hellogate/terminate"
+	"hellogate/terminate/pool"
 )
 
 // Bounds on what the other end of the socket can make us hold or wait for.
@@ -53,7 +50,12 @@ type Certificates interface {
 // Traffic is what is asked of the data path.
 type Traffic interface {
 	Stats() terminate.Stats
-	Route(name string, protocols []string) (*terminate.Route, sni.Pattern, bool)
+	Route(query sni.Query) (*terminate.Route, sni.Pattern, bool)
+	Plan() *terminate.Plan
+	// Walk yields those open connections that are wanted, the oldest first, and holds none of what it yields.
+	Walk(wanted func(terminate.ConnectionInfo) bool) iter.Seq[terminate.ConnectionInfo]
+	// Kill resets those open connections that are wanted, and returns what they were.
+	Kill(wanted func(terminate.ConnectionInfo) bool) []terminate.ConnectionInfo
 }
 
 // Store is a store behind its breaker.
@@ -74,7 +76,11 @@ type Hooks interface{ Stats() events.CommandStats }
 
 // Pool is a backend.
 type Pool interface {
-	Status() terminate.BackendStatus
+	Status() pool.Status
+	// SetAdmin and SetWeight are about the server with a configured address. An error that wraps pool.ErrUnknownServer says
+	// that there is none.
+	SetAdmin(address string, to pool.Admin) error
+	SetWeight(address string, weight int) error
 }
 
 // Options are the parts that a Server shows and drives.
@@ -86,17 +92,25 @@ type Options struct {
 	Stores       []Store                       // in the order in which they are asked
 	Watching     func() map[string]chain.Sight // of the stores that can tell of changes, by name; nil: none can
 	Permission   Permission                    // nil: nobody is asked
-	Backends     []Pool
-	Fallback     Fallback
-	Draining     func() bool       // nil: never
-	LogDropped   func() uint64     // nil: none
-	Shutdown     func()            // begins an orderly end; returns at once
-	Profiles     bool              // serve those of the process under /debug/pprof/
-	Events       http.Handler      // GET /events; nil: there are none
-	Hooks        Hooks             // nil: no command is called
-	Disk         func() DiskStatus // nil: there is no disk tier, and what is pinned does not survive a restart
-	NoDisk       string            // why there is no disk tier although one is configured; empty: none is
-	Log          zerolog.Logger
+	Backends     func() []Pool                 // in the order of their names; nil: there are none
+	Ready        func() bool                   // whether connections are accepted; nil: they are
+	Draining     func() bool                   // nil: never
+	LogDropped   func() uint64                 // nil: none
+	Shutdown     func()                        // begins an orderly end; returns at once
+	// Reload reads the configuration again; nil: there is no such request. Of an error that is config.Problems each is answered.
+	Reload func() (ReloadResult, error)
+	// Upgrade has a new process take over, and returns when it has or can't; nil: there is no such request. ctx is done when
+	// whoever asked for it is gone. Its errors may wrap handover.ErrBusy or handover.ErrDone.
+	Upgrade func(ctx context.Context) (pid int, err error)
+	// Change begins a change of what an upgrade hands over, and end ends it. The error says why nothing may be changed now.
+	// Nil: something always may.
+	Change   func() (end func(), err error)
+	Profiles bool              // serve those of the process under /debug/pprof/
+	Events   http.Handler      // GET /events; nil: there are none
+	Hooks    Hooks             // nil: no command is called
+	Disk     func() DiskStatus // nil: there is no disk tier, and what is pinned does not survive a restart
+	NoDisk   string            // why there is no disk tier although one is configured; empty: none is
+	Log      zerolog.Logger
 
 	RSASignatures       string        // what makes them
 	RSASignaturesFailed func() uint64 // that it failed at and Go made; nil: none
@@ -105,9 +119,8 @@ type Options struct {
 // Server answers the control API.
 type Server struct {
 	options  Options
-	routes   *http.ServeMux
 	troubles troubles
-	handlers sync.WaitGroup
+	totals   totals
 
 	ending context.Context // done when Serve begins to end
 	end    context.CancelFunc
@@ -117,51 +130,5 @@ type Server struct {
 func NewServer(options Options) *Server {
 	server := &Server{options: options}
 	server.ending, server.end = context.WithCancel(context.Background())
-	server.routes = server.mux()
 	return server
-}
-
-// Serve answers on listener until ctx is done. It closes listener, gives requests under way two seconds,
-// and returns when every one has ended.
-func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	defer s.end()
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	server := &http.Server{
-		Handler:           s,
-		MaxHeaderBytes:    headerBytes,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      3 * writeTimeout,
-		IdleTimeout:       idleTimeout,
-		ErrorLog:          log.New(s.options.Log.With().Str("part", "control").Logger(), "", 0),
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       withPeer,
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(limit(listener, ConnectionLimit)) }()
-	var err error
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		s.end()
-		err = s.shutdown(server)
-		<-served
-	}
-	cancel()
-	server.Close()
-	s.handlers.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
-	return err
-}
-
-func (s *Server) shutdown(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
 }

@@ -32,7 +32,7 @@ import (
 	"hellogate/cache/permission"
 	"hellogate/store"
 	"hellogate/store/chain"
-	"hellogate/terminate"
+	"hellogate/terminate/pool"
 )
 
 // running is a Server on a real socket.
@@ -74,7 +74,7 @@ func serve(t *testing.T, change func(*Options), names ...string) *running {
 		Certificates: r.cache,
 		Traffic:      fakeTraffic{},
 		Stores:       []Store{fakeStore{Name: "store"}},
-		Backends:     []Pool{fakePool{Name: "mail", Servers: []terminate.ServerStatus{{Address: "127.0.0.1:1", State: "up", Weight: 1}}}},
+		Backends:     pools(pool.Status{Name: "mail", Servers: []pool.ServerStatus{{Address: "127.0.0.1:1", Weight: 1}}}),
 		Shutdown:     func() { r.shutdowns.Add(1) },
 		Log:          zerolog.New(r.log),
 	}
@@ -131,6 +131,7 @@ func (r *running) ask(t *testing.T, method, path, body string) (status int, text
 }
 
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	const long = "a.example"
 	for _, c := range []struct {
 		name, method, path, body string
@@ -149,12 +150,12 @@ func TestAnswers(t *testing.T) {
 		{"cert of an unknown name", "GET", "/certs/other.example", "", 404, `not in the cache`},
 		{"cert of no name", "GET", "/certs/a_b..c", "", 400, `"result":"error"`},
 		{"cert of a path", "GET", "/certs/..%2Fetc", "", 400, `"result":"error"`},
-		{"backends", "GET", "/backends", "", 200, `{"backends":[{"name":"mail","servers":[{"address":"127.0.0.1:1","state":"up","weight":1,"connections":0`},
-		{"explain", "GET", "/explain/a.example", "", 200, `"route":"*","action":"terminate","backend":"mail"`},
+		{"backends", "GET", "/backends", "", 200, `{"backends":[{"name":"mail","balance":"round_robin","queued":0,"panic":false,"servers":[{"address":"127.0.0.1:1","endpoint":"","state":"up"`},
+		{"explain", "GET", "/explain/a.example", "", 200, `"route":".example","action":"terminate","backend":"mail"`},
 		{"explain with a bad flag", "GET", "/explain/a.example?fetch=perhaps", "", 400, `fetch is true or false`},
 		{"explain what is rejected", "GET", "/explain/rejected.example", "", 200, `"action":"reject"`},
 		{"explain what no route takes", "GET", "/explain/a.nowhere", "", 200, `"outcome":"refused with alert 112 (unrecognized_name): no route takes this name"`},
-		{"explain with protocols", "GET", "/explain/a.example?alpn=rejected", "", 200, `"action":"reject"`},
+		{"explain with protocols", "GET", "/explain/alpn.example?alpn=rejected", "", 200, `"action":"reject"`},
 		{"explain without a route", "GET", "/explain/a.nowhere", "", 200, `no route`},
 		{"flush a name", "POST", "/flush/a.example", "", 200, `{"result":"success","flushed":["a.example"],"pinned":[]}`},
 		{"flush an unknown name", "POST", "/flush/other.example", "", 200, `{"result":"success","flushed":[],"pinned":[]}`},
@@ -186,7 +187,12 @@ func TestAnswers(t *testing.T) {
 		{"certs that expire some time", "GET", "/certs?expiring=999999999&pattern=b.example", "", 200, `{"certs":[{"name":"b.example"`},
 		{"certs that expire some day", "GET", "/certs?expiring=7d", "", 400, `seconds expected`},
 		{"events where there are none", "GET", "/events", "", 404, `no such path`},
-		{"reload is not here yet", "POST", "/reload", "", 404, `no such path`},
+		{"reload without a file", "POST", "/reload", "", 404, `no such path`},
+		{"upgrade where there is none", "POST", "/upgrade", "", 404, `no such path`},
+		{"health", "GET", "/healthz", "", 200, `{"result":"success"}`},
+		{"readiness", "GET", "/readyz", "", 200, `{"result":"success"}`},
+		{"explain with a bad client", "GET", "/explain/a.example?client=mail", "", 400, `client \"mail\": an IP address expected`},
+		{"explain with an unknown listener", "GET", "/explain/a.example?listener=x", "", 400, `listener \"x\": there is none of that name, but inside, outside`},
 		{"unknown path", "GET", "/nothing", "", 404, `{"result":"error","reason":"no such path: \"/nothing\""}`},
 		{"root", "GET", "/", "", 404, `no such path`},
 		{"path that is not clean", "GET", "//status", "", 404, `no such path`},
@@ -248,6 +254,9 @@ func TestPinned(t *testing.T) {
 	}
 }
 
+// histogramPart is what the names of a histogram's values end with.
+var histogramPart = regexp.MustCompile(`_(bucket|sum|count)$`)
+
 // Metrics are in Prometheus' text format: every line is a comment or a value, every value has its type before it.
 func TestMetrics(t *testing.T) {
 	r := serve(t, nil, "a.example")
@@ -255,8 +264,8 @@ func TestMetrics(t *testing.T) {
 	if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") {
 		t.Fatalf("%d, %s", status, header.Get("Content-Type"))
 	}
-	typed := map[string]bool{}
-	line := regexp.MustCompile(`^(hellogate_[a-z_]+)(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.e+]+$`)
+	typed, seen := map[string]bool{}, map[string]bool{}
+	line := regexp.MustCompile(`^([a-z_]+)(\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? -?[0-9.e+-]+$`)
 	for text := range strings.Lines(text) {
 		if name, found := strings.CutPrefix(text, "# TYPE "); found {
 			typed[strings.Fields(name)[0]] = true
@@ -266,8 +275,14 @@ func TestMetrics(t *testing.T) {
 			continue
 		}
 		matched := line.FindStringSubmatch(strings.TrimSuffix(text, "\n"))
-		if matched == nil || !typed[matched[1]] {
+		if matched == nil || !typed[histogramPart.ReplaceAllString(matched[1], "")] && !typed[matched[1]] {
 			t.Errorf("not a metric: %s", text)
+			continue
+		}
+		if series := strings.Fields(text)[0]; seen[series] {
+			t.Errorf("twice: %s", series)
+		} else {
+			seen[series] = true
 		}
 	}
 	for _, want := range []string{
@@ -375,6 +390,7 @@ func TestNothingIsNullInAnEmptyStatus(t *testing.T) {
 }
 
 func TestStatusSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	expiring := certificate("old.example")
 	expiring.NotAfter, expiring.RefetchAt = time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
 	withdrawn := certificate("gone.example")
@@ -420,11 +436,27 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		}, nil, []string{"permission p kept failing: breaker half open, one request probes it"}},
 		{"permission", func(o *Options) { o.Permission = fakePermission{} }, nil, []string{}},
 		{"the only server down", func(o *Options) {
-			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}}}}
-		}, nil, []string{"backend b: 1 of 1 server down"}},
+			o.Backends = pools(pool.Status{Name: "b", Servers: []pool.ServerStatus{{State: pool.StateDown}}})
+		}, nil, []string{"backend b: no server takes connections", "backend b: 1 of 1 server down"}},
 		{"server down", func(o *Options) {
-			o.Backends = []Pool{fakePool{Name: "b", Servers: []terminate.ServerStatus{{State: "down"}, {State: "up"}}}}
+			o.Backends = pools(pool.Status{Name: "b", Servers: []pool.ServerStatus{{State: pool.StateDown}, {}}})
 		}, nil, []string{"backend b: 1 of 2 servers down"}},
+		{"servers ejected, in panic, and a queue", func(o *Options) {
+			o.Backends = pools(pool.Status{
+				Name: "b", Panic: true, Queued: 2,
+				Servers: []pool.ServerStatus{{State: pool.StateEjected}, {State: pool.StateEjected}, {}},
+			})
+		}, nil, []string{
+			"backend b: too few servers are well, and all are used",
+			"backend b: 2 of 3 servers ejected: connections to it failed",
+			"backend b: 2 connections wait for a server with room",
+		}},
+		{"a server drained by hand", func(o *Options) {
+			o.Backends = pools(pool.Status{Name: "b", Servers: []pool.ServerStatus{{State: pool.StateDrain}, {}}})
+		}, nil, []string{}},
+		{"all servers drained by hand", func(o *Options) {
+			o.Backends = pools(pool.Status{Name: "b", Servers: []pool.ServerStatus{{State: pool.StateDrain}, {State: pool.StateDisabled}}})
+		}, nil, []string{"backend b: no server takes connections"}},
 		{"failing disk", func(o *Options) {
 			o.Disk = func() DiskStatus { return DiskStatus{Path: "/tier", Records: 3, LastError: "no space left"} }
 		}, nil, []string{"disk tier /tier: what changes does not survive a restart: no space left"}},

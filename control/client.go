@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"hellogate/control/config"
 )
 
 // Client asks a running hellogate over its control socket. It is safe for concurrent use.
@@ -28,7 +30,7 @@ type Client struct {
 func NewClient(path string) *Client { return newClient(path, answerTimeout, fetchTimeout) }
 
 func newClient(path string, answer, fetch time.Duration) *Client {
-	return &Client{path: path, http: over(path, answer, answer), fetches: over(path, answer, fetch)}
+	return &Client{path: path, http: over(path, answer, answer, answer), fetches: over(path, answer, answer, fetch)}
 }
 
 // Close ends idle connections.
@@ -44,11 +46,20 @@ func (c *Client) fetching() *Client {
 
 // Refused is what the API answered instead of what was asked for.
 type Refused struct {
-	Code   int // HTTP status
-	Reason string
+	Code     int // HTTP status
+	Reason   string
+	Problems config.Problems // of a configuration file; none: it is not about one
 }
 
 func (r *Refused) Error() string { return r.Reason }
+
+// Unwrap returns the problems of a configuration file, nil where there are none.
+func (r *Refused) Unwrap() error {
+	if len(r.Problems) == 0 {
+		return nil
+	}
+	return r.Problems
+}
 
 // Status asks how it is doing.
 func (c *Client) Status(ctx context.Context) (status Status, err error) {
@@ -58,12 +69,6 @@ func (c *Client) Status(ctx context.Context) (status Status, err error) {
 // Version asks which version runs.
 func (c *Client) Version(ctx context.Context) (version Version, err error) {
 	return version, c.get(ctx, "/version", &version)
-}
-
-// Backends asks for the state of the pools.
-func (c *Client) Backends(ctx context.Context) ([]Backend, error) {
-	var answer struct{ Backends []Backend }
-	return answer.Backends, c.get(ctx, "/backends", &answer)
 }
 
 // Cert asks what is cached for name. A *Refused with code 404 says: nothing.
@@ -76,8 +81,10 @@ func CertPath(name string) string { return "/certs/" + url.PathEscape(name) }
 
 // ExplainOptions say more of the client that an explanation is for.
 type ExplainOptions struct {
-	Fetch bool     // really look the name up first
-	ALPN  []string // protocols that the client offers
+	Fetch    bool     // really look the name up first
+	ALPN     []string // protocols that the client offers
+	Client   string   // its address; empty: not said
+	Listener string   // where it comes in, by name; empty: not said
 }
 
 // path is the request for an explanation of name.
@@ -88,6 +95,12 @@ func (o ExplainOptions) path(name string) string {
 	}
 	for _, protocol := range o.ALPN {
 		query.Add("alpn", protocol)
+	}
+	if o.Client != "" {
+		query.Set("client", o.Client)
+	}
+	if o.Listener != "" {
+		query.Set("listener", o.Listener)
 	}
 	path := "/explain/" + url.PathEscape(name)
 	if len(query) > 0 {
@@ -194,11 +207,11 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 		return response, nil
 	}
 	defer response.Body.Close()
-	var problem Problem
+	var problem ReloadProblem
 	if err := json.NewDecoder(response.Body).Decode(&problem); err != nil || problem.Reason == "" {
 		problem.Reason = "answered " + response.Status
 	}
-	return nil, &Refused{Code: response.StatusCode, Reason: problem.Reason}
+	return nil, &Refused{Code: response.StatusCode, Reason: problem.Reason, Problems: problem.problemsOf()}
 }
 
 const hintStopped = " (is hellogate stopped, or overloaded?)"

@@ -14,12 +14,13 @@ import (
 const (
 	answerTimeout = 10 * time.Second // for all but:
 	fetchTimeout  = 5 * time.Minute  // for what became of a name, which may be behind others for the store's time
+	reloadTimeout = time.Minute      // for a reload, whose configuration may be large
 )
 
-// over makes an HTTP client that speaks through the control socket at path. It waits for the head of an answer as long
-// as answer says, then for each part of the body as long as body says.
-func over(path string, answer, body time.Duration) *http.Client {
-	dialer := net.Dialer{Timeout: answer}
+// over makes an HTTP client that speaks through the control socket at path. It waits to be taken as long as taken says, for
+// the head of an answer as long as head says, then for each part of the body as long as body says.
+func over(path string, taken, head, body time.Duration) *http.Client {
+	dialer := net.Dialer{Timeout: taken}
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if err := config.CheckSocket(path); err != nil {
@@ -29,9 +30,9 @@ func over(path string, answer, body time.Duration) *http.Client {
 			if err != nil {
 				return nil, err
 			}
-			return &timedConn{Conn: conn, write: answer, read: body}, nil
+			return &timedConn{Conn: conn, write: taken, read: max(head, body)}, nil
 		},
-		ResponseHeaderTimeout: answer,
+		ResponseHeaderTimeout: head,
 		DisableCompression:    true,
 		DisableKeepAlives:     true, // the server may close an idle one just when a request that can't be repeated is sent
 	}}

@@ -35,10 +35,21 @@ func (r CertsRequest) Path() string {
 
 // Certs lists what is cached and wanted, as it comes in. An error is the last that is yielded.
 func (c *Client) Certs(ctx context.Context, wanted CertsRequest) iter.Seq2[Cert, error] {
-	return func(yield func(Cert, error) bool) {
-		response, err := c.do(ctx, http.MethodGet, wanted.Path(), nil)
+	return list[Cert](ctx, c, wanted.Path())
+}
+
+// Connections lists the open connections that are wanted, as they come in. An error is the last that is yielded.
+func (c *Client) Connections(ctx context.Context, wanted ConnectionsRequest) iter.Seq2[Connection, error] {
+	return list[Connection](ctx, c, wanted.Path())
+}
+
+// list yields what is in the one list of the object that a path has.
+func list[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		response, err := c.do(ctx, http.MethodGet, path, nil)
 		if err != nil {
-			yield(Cert{}, err)
+			yield(none, err)
 			return
 		}
 		defer response.Body.Close()
@@ -46,23 +57,23 @@ func (c *Client) Certs(ctx context.Context, wanted CertsRequest) iter.Seq2[Cert,
 		// {"certs":[
 		for range 3 {
 			if _, err := decoder.Token(); err != nil {
-				yield(Cert{}, c.describe(err))
+				yield(none, c.describe(err))
 				return
 			}
 		}
 		for decoder.More() {
-			var cert Cert
-			if err := decoder.Decode(&cert); err != nil {
-				yield(Cert{}, c.describe(err))
+			var next T
+			if err := decoder.Decode(&next); err != nil {
+				yield(none, c.describe(err))
 				return
 			}
-			if !yield(cert, nil) {
+			if !yield(next, nil) {
 				return
 			}
 		}
 		// A list that was cut short ends without its bracket.
 		if _, err := decoder.Token(); err != nil {
-			yield(Cert{}, c.describe(err))
+			yield(none, c.describe(err))
 		}
 	}
 }

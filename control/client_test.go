@@ -15,6 +15,7 @@ import (
 )
 
 func TestClientStreamsALongList(t *testing.T) {
+	t.Parallel()
 	r := serve(t, nil)
 	const count = 20_000
 	for i := range count {
@@ -138,6 +139,7 @@ func TestAClientThatGoesEndsItsPrefetch(t *testing.T) {
 
 // A process that is stopped still has its connections taken, by the kernel, and what is sent on them.
 func TestClientOfOneThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		answer string // that is sent before it stops
@@ -199,6 +201,7 @@ func last[V any](list iter.Seq2[V, error]) (err error) {
 
 // What a store is waited for may take longer than any other answer.
 func TestClientWaitsForAFetch(t *testing.T) {
+	t.Parallel()
 	const answer = 200 * time.Millisecond
 	r := serve(t, nil)
 	r.cache.prefetch = func(context.Context, string) (string, string) {

@@ -1,19 +1,20 @@
 package control
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 
-	"hellogate/terminate"
+	"hellogate/sni"
 )
 
 // Explanation says what a client that asks for a name would get now, and why.
 type Explanation struct {
 	Name        string `json:"name"`
 	Route       string `json:"route"`       // the pattern that matched; empty: none
-	Action      string `json:"action"`      // terminate or reject; empty: no route
+	Action      string `json:"action"`      // terminate, passthrough or reject; empty: no route
 	Backend     string `json:"backend"`     // the fallback's own where that is served; empty: refused
 	Certificate string `json:"certificate"` // SHA-256 fingerprint of the one in the cache; empty: none
 	Cached      *Cert  `json:"cached"`      // that certificate
@@ -27,31 +28,46 @@ type Step struct {
 	Result string `json:"result"`
 }
 
-// Fallback is what is served when a certificate can't be had.
-type Fallback struct {
-	OnUnknown, OnFailure bool
-	Backend              string // empty: the route's
+// getExplain explains a name. ?alpn= (repeated) are the protocols that the client offers, ?client= is its address and
+// ?listener= where it comes in; with ?fetch=true the name is really looked up first, as prefetch does, where that may be.
+func (s *Server) getExplain(fetches bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name, ok := pathName(w, r)
+		if !ok {
+			return
+		}
+		query, err := s.clientQuery(r, name)
+		fetch, invalid := boolean(r, "fetch")
+		if err = cmp.Or(err, invalid); err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		if fetch && !fetches {
+			refuse(w, http.StatusForbidden, errors.New("read-only: what has a store asked goes to the control socket"))
+			return
+		}
+		s.explain(w, r, query, fetch)
+	}
 }
 
-// getExplain explains a name. ?alpn= (repeated) are the protocols that the client offers; with ?fetch=true the
-// name is really looked up first, as prefetch does.
-func (s *Server) getExplain(w http.ResponseWriter, r *http.Request) {
-	name, ok := pathName(w, r)
-	if !ok {
-		return
-	}
-	fetch, err := boolean(r, "fetch")
+// clientQuery is what a request says of a client.
+func (s *Server) clientQuery(r *http.Request, name string) (query sni.Query, err error) {
+	values := r.URL.Query()
+	query, err = ClientQuery(name, values["alpn"], values.Get("client"), values.Get("listener"))
 	if err == nil {
-		err = parameters(r, "fetch", "alpn")
+		err = parameters(r, "fetch", "alpn", "client", "listener")
 	}
-	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
+	if err == nil {
+		err = knownListener(s.options.Traffic.Plan().Listeners, query.Listener)
 	}
-	explanation := s.route(name, r.URL.Query()["alpn"])
+	return query, err
+}
+
+func (s *Server) explain(w http.ResponseWriter, r *http.Request, query sni.Query, fetch bool) {
+	explanation := explainRoute(s.options.Traffic.Plan().Routes, query)
 	w.Header().Set("Content-Type", "application/json")
 	controller := patient(w)
-	if explanation.Outcome == "" { // not refused for its route, before a certificate is looked for
+	if explanation.Outcome == "" { // not settled by its route, before a certificate is looked for
 		if fetch {
 			controller.Flush() // the client knows that it is being answered, however long the fetch takes
 			s.fetch(r, &explanation)
@@ -78,28 +94,6 @@ func boolean(r *http.Request, key string) (bool, error) {
 		return false, errors.New(key + " is true or false")
 	}
 	return value, nil
-}
-
-// route explains what the name and protocols match.
-func (s *Server) route(name string, protocols []string) Explanation {
-	explanation := Explanation{Name: name, Steps: []Step{}}
-	route, pattern, ok := s.options.Traffic.Route(name, protocols)
-	if !ok {
-		explanation.add("route", "none matches")
-		explanation.refuse(terminate.AlertUnrecognizedName, "no route takes this name")
-		return explanation
-	}
-	explanation.Route = pattern.String()
-	explanation.Action = route.Action.String()
-	explanation.add("route", "matches "+pattern.String())
-	if route.Backend != nil {
-		explanation.Backend = route.Backend.Name
-	}
-	explanation.add("action", strings.TrimSpace(explanation.Action+" "+explanation.Backend))
-	if reason, alert, refused := route.Refuses(protocols); refused {
-		explanation.refuse(alert, refusal(reason, route, protocols))
-	}
-	return explanation
 }
 
 func (e *Explanation) add(step, result string) {

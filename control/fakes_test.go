@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"hellogate/sni"
 	"hellogate/store"
 	"hellogate/terminate"
+	"hellogate/terminate/pool"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -137,26 +139,71 @@ func (f *fakeCache) Explain(string) []cache.Step {
 	return []cache.Step{{Step: "cache", Result: "looked at"}}
 }
 
-// fakeTraffic routes all but rejected.example to a backend called mail, and nothing below .nowhere.
-type fakeTraffic struct{}
-
-func (fakeTraffic) Stats() terminate.Stats {
-	return terminate.Stats{Active: 3, Total: 9, Limit: 100, Refused: map[string]uint64{"no_cert": 2}}
+// fakeTraffic is a data path of which all but the plan's routes is made up: they reject rejected.example and who offers
+// "rejected" to alpn.example, and take all else below .example to a backend called mail.
+type fakeTraffic struct {
+	fallback    *terminate.Fallback
+	connections []terminate.ConnectionInfo
+	kill        func(terminate.ConnectionInfo) // is told of what is killed
+	stats       terminate.Stats
 }
 
-func (fakeTraffic) Route(name string, protocols []string) (*terminate.Route, sni.Pattern, bool) {
-	pattern, _ := sni.ParsePattern("*")
-	switch {
-	case strings.HasSuffix(name, ".nowhere"):
-		return nil, sni.Pattern{}, false
-	case name == "rejected.example" || slices.Contains(protocols, "rejected"):
-		return &terminate.Route{Action: terminate.Reject}, pattern, true
+func (f fakeTraffic) Stats() terminate.Stats {
+	f.stats.Active, f.stats.Total, f.stats.Limit = 3, 9, 100
+	f.stats.Refused = map[string]uint64{"no_cert": 2}
+	return f.stats
+}
+
+func (f fakeTraffic) Route(query sni.Query) (*terminate.Route, sni.Pattern, bool) {
+	return f.Plan().Routes.Find(query)
+}
+
+func (f fakeTraffic) Plan() *terminate.Plan {
+	mail, reject := &terminate.Backend{Name: "mail"}, &terminate.Route{Action: terminate.Reject}
+	lan := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	table, err := sni.NewTable([]sni.Rule[*terminate.Route]{
+		{Names: patterns(".example"), Value: &terminate.Route{Backend: mail}},
+		{Names: patterns("rejected.example"), Value: reject},
+		{Names: patterns("alpn.example"), ALPN: []string{"rejected"}, Value: reject},
+		{Names: patterns("h2.example"), Value: &terminate.Route{Backend: mail, ALPN: []string{"h2", "http/1.1"}}},
+		{Names: patterns("lan.example"), Clients: lan, Listeners: []string{"inside"}, Value: &terminate.Route{Action: terminate.Passthrough, Backend: mail}},
+	})
+	if err != nil {
+		panic(err)
 	}
-	route := &terminate.Route{Action: terminate.Terminate, Backend: terminate.NewBackend(terminate.BackendOptions{Name: "mail"})}
-	if name == "h2.example" {
-		route.ALPN = []string{"h2", "http/1.1"}
+	return &terminate.Plan{
+		Routes: table, Fallback: f.fallback, Listeners: []terminate.Listener{{Name: "inside"}, {Name: "outside"}},
+		Backends: map[string]*terminate.Backend{"mail": mail, "sorry": {Name: "sorry"}},
 	}
-	return route, pattern, true
+}
+
+func patterns(texts ...string) (parsed []sni.Pattern) {
+	for _, text := range texts {
+		pattern, err := sni.ParsePattern(text)
+		if err != nil {
+			panic(err)
+		}
+		parsed = append(parsed, pattern)
+	}
+	return parsed
+}
+
+func (f fakeTraffic) Walk(wanted func(terminate.ConnectionInfo) bool) iter.Seq[terminate.ConnectionInfo] {
+	return func(yield func(terminate.ConnectionInfo) bool) {
+		for _, info := range f.connections {
+			if wanted(info) && !yield(info) {
+				return
+			}
+		}
+	}
+}
+
+func (f fakeTraffic) Kill(wanted func(terminate.ConnectionInfo) bool) []terminate.ConnectionInfo {
+	killed := slices.Collect(f.Walk(wanted))
+	for _, info := range killed {
+		f.kill(info)
+	}
+	return killed
 }
 
 type fakeStore breaker.Status
@@ -183,9 +230,39 @@ type fakeHooks events.CommandStats
 
 func (f fakeHooks) Stats() events.CommandStats { return events.CommandStats(f) }
 
-type fakePool terminate.BackendStatus
+// fakePool is a backend; what is wanted of its servers is noted in its status.
+type fakePool struct{ status *pool.Status }
 
-func (f fakePool) Status() terminate.BackendStatus { return terminate.BackendStatus(f) }
+func (f fakePool) Status() pool.Status { return *f.status }
+
+func (f fakePool) SetAdmin(address string, to pool.Admin) error {
+	states := map[pool.Admin]pool.State{pool.Enabled: pool.StateUp, pool.Drain: pool.StateDrain, pool.Disabled: pool.StateDisabled}
+	return f.each(address, func(server *pool.ServerStatus) { server.State = states[to] })
+}
+
+func (f fakePool) SetWeight(address string, weight int) error {
+	return f.each(address, func(server *pool.ServerStatus) { server.Weight = weight })
+}
+
+func (f fakePool) each(address string, do func(*pool.ServerStatus)) error {
+	err := pool.ErrUnknownServer
+	for i := range f.status.Servers {
+		if f.status.Servers[i].Address == address {
+			do(&f.status.Servers[i])
+			err = nil
+		}
+	}
+	return err
+}
+
+// pools are backends with these states.
+func pools(statuses ...pool.Status) func() []Pool {
+	list := make([]Pool, len(statuses))
+	for i := range statuses {
+		list[i] = fakePool{&statuses[i]}
+	}
+	return func() []Pool { return list }
+}
 
 // certificate is one in the cache of a test, good for a month.
 func certificate(name string) cache.Info {

@@ -13,7 +13,11 @@ import (
 
 // lock is a file beside the control socket that one process at a time holds locked: between two that start
 // at once, only one may find the socket stale and replace it.
-type lock struct{ file *os.File }
+type lock struct {
+	file *os.File
+	path string
+	left bool // to another process
+}
 
 // acquire takes the lock at path, or says which process has it.
 func acquire(path string) (*lock, error) {
@@ -35,7 +39,7 @@ func acquire(path string) (*lock, error) {
 			file.Close()
 			return nil, err
 		}
-		return &lock{file}, nil
+		return &lock{file: file, path: path}, nil
 	}
 }
 
@@ -80,15 +84,18 @@ func current(file *os.File, path string) bool {
 }
 
 func write(file *os.File) error {
-	if err := file.Truncate(0); err != nil {
+	text := fmt.Appendf(nil, "%d\n", os.Getpid())
+	// At its start, since another process may have written with this descriptor, and never empty for who reads it.
+	if _, err := file.WriteAt(text, 0); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(file, "%d\n", os.Getpid())
-	return err
+	return file.Truncate(int64(len(text)))
 }
 
-// release removes the file while it is still locked, then lets go of it.
+// release removes the file while it is still locked, then lets go of it; or leaves it to the process that has it, too.
 func (l *lock) release() {
-	os.Remove(l.file.Name())
+	if !l.left {
+		os.Remove(l.path)
+	}
 	l.file.Close()
 }

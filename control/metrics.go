@@ -1,11 +1,9 @@
 package control
 
 import (
+	"bytes"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"hellogate/breaker"
@@ -19,7 +17,9 @@ func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	m := metrics{w}
+	var text bytes.Buffer // one write, and what is looked at is not held up by who reads
+	m := metrics{&text, "hellogate_"}
+	s.buildMetrics(m)
 	s.trafficMetrics(m)
 	s.cacheMetrics(m)
 	s.diskMetrics(m)
@@ -27,14 +27,19 @@ func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
 	s.storeMetrics(m)
 	s.hookMetrics(m)
 	s.backendMetrics(m)
+	s.processMetrics(metrics{&text, ""})
+	w.Write(text.Bytes())
 }
 
-// metrics writes metrics. Errors are the client's, which is gone.
-type metrics struct{ out io.Writer }
+// metrics writes metrics, their names with what they all begin with.
+type metrics struct {
+	out    *bytes.Buffer
+	prefix string
+}
 
 // head begins a metric.
 func (m metrics) head(name, kind, help string) {
-	fmt.Fprintf(m.out, "# HELP hellogate_%s %s\n# TYPE hellogate_%s %s\n", name, help, name, kind)
+	fmt.Fprintf(m.out, "# HELP %[1]s%[2]s %[3]s\n# TYPE %[1]s%[2]s %[4]s\n", m.prefix, name, help, kind)
 }
 
 // line writes a value, with labels given as name, value and so on.
@@ -47,7 +52,7 @@ func (m metrics) line(name string, value any, labels ...string) {
 	if len(pairs) > 0 {
 		text = "{" + strings.Join(pairs, ",") + "}"
 	}
-	fmt.Fprintf(m.out, "hellogate_%s%s %v\n", name, text, value)
+	fmt.Fprintf(m.out, "%s%s%s %v\n", m.prefix, name, text, value)
 }
 
 var escapeLabel = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
@@ -60,19 +65,6 @@ func (m metrics) gauge(name, help string, value any) {
 func (m metrics) counter(name, help string, value any) {
 	m.head(name, "counter", help)
 	m.line(name, value)
-}
-
-func (s *Server) trafficMetrics(m metrics) {
-	stats := s.options.Traffic.Stats()
-	m.gauge("connections_active", "Open connections.", stats.Active)
-	m.counter("connections_total", "Connections accepted.", stats.Total)
-	m.head("refused_total", "counter", "Connections that did not end well, by reason.")
-	for _, reason := range slices.Sorted(maps.Keys(stats.Refused)) {
-		m.line("refused_total", stats.Refused[reason], "reason", reason)
-	}
-	m.head("bytes_total", "counter", "Plaintext bytes of connections that are over, from and to clients.")
-	m.line("bytes_total", stats.BytesIn, "direction", "in")
-	m.line("bytes_total", stats.BytesOut, "direction", "out")
 }
 
 func (s *Server) cacheMetrics(m metrics) {
@@ -182,15 +174,6 @@ func (s *Server) storeMetrics(m metrics) {
 	for _, store := range s.stores() {
 		if store.Watching != nil {
 			m.line("store_watching", one(*store.Watching), "store", store.Name)
-		}
-	}
-}
-
-func (s *Server) backendMetrics(m metrics) {
-	m.head("server_up", "gauge", "Whether the last connection to a server could be made.")
-	for _, backend := range s.backends() {
-		for _, server := range backend.Servers {
-			m.line("server_up", one(server.State == "up"), "backend", backend.Name, "server", server.Address)
 		}
 	}
 }

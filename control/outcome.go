@@ -47,19 +47,19 @@ func (s *Server) certificate(explanation *Explanation) {
 		explanation.Outcome = served(info)
 		s.routed(explanation, info.Routing)
 	case last == "look-ups":
-		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "too many unknown names are asked for")
+		s.without(explanation, s.fallbackPlan().OnFailure, terminate.AlertInternalError, "too many unknown names are asked for")
 	case last == "permission":
-		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "permission for it is denied")
+		s.without(explanation, s.fallbackPlan().OnUnknown, terminate.AlertUnrecognizedName, "permission for it is denied")
 	case last == "remembered no":
-		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "no store knows it")
+		s.without(explanation, s.fallbackPlan().OnUnknown, terminate.AlertUnrecognizedName, "no store knows it")
 	case last == "remembered failure":
-		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "it could not be fetched")
+		s.without(explanation, s.fallbackPlan().OnFailure, terminate.AlertInternalError, "it could not be fetched")
 	case last == noPermission:
-		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, "permission kept failing and is not asked for")
+		s.without(explanation, s.fallbackPlan().OnFailure, terminate.AlertInternalError, "permission kept failing and is not asked for")
 	case last == noStore:
-		s.without(explanation, s.options.Fallback.OnUnknown, terminate.AlertUnrecognizedName, "no store is asked for this name")
+		s.without(explanation, s.fallbackPlan().OnUnknown, terminate.AlertUnrecognizedName, "no store is asked for this name")
 	case last == storesOff:
-		s.without(explanation, s.options.Fallback.OnFailure, terminate.AlertInternalError, storesOff)
+		s.without(explanation, s.fallbackPlan().OnFailure, terminate.AlertInternalError, storesOff)
 	default:
 		explanation.Outcome = "a client would wait for the store"
 	}
@@ -81,7 +81,7 @@ func (s *Server) routed(explanation *Explanation, by *cache.Routing) {
 }
 
 func (s *Server) hasBackend(name string) bool {
-	return slices.ContainsFunc(s.options.Backends, func(p Pool) bool { return p.Status().Name == name })
+	return s.options.Traffic.Plan().Backends[name] != nil
 }
 
 func served(info cache.Info) string {
@@ -95,7 +95,7 @@ func served(info cache.Info) string {
 }
 
 func (s *Server) fallback(explanation *Explanation) {
-	fallback := s.options.Fallback
+	fallback := s.fallbackPlan()
 	switch {
 	case fallback.OnUnknown && fallback.OnFailure:
 		explanation.add("fallback", "served to unknown names and on failures")
@@ -116,8 +116,17 @@ func (s *Server) without(explanation *Explanation, fallback bool, alert uint8, w
 		return
 	}
 	explanation.Outcome = "served the fallback certificate: " + why
-	if own := s.options.Fallback.Backend; own != "" {
+	if backend := s.fallbackPlan().Backend; backend != nil {
+		own := backend.Name
 		explanation.Backend = own
 		explanation.add("backend", own+", which the fallback names")
 	}
+}
+
+// fallbackPlan is what the fallback is served for; nothing, where there is none.
+func (s *Server) fallbackPlan() terminate.Fallback {
+	if fallback := s.options.Traffic.Plan().Fallback; fallback != nil {
+		return *fallback
+	}
+	return terminate.Fallback{}
 }

@@ -69,7 +69,7 @@ func TestProfileLongerThanTheDeadlines(t *testing.T) {
 	handler := NewServer(Options{Profiles: true, Log: zerolog.Nop()})
 	for _, path := range []string{"/debug/pprof/allocs?seconds=1", "/debug/pprof/profile?seconds=1", "/debug/pprof/trace?seconds=1"} {
 		t.Run(path, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(handler)
+			server := httptest.NewUnstartedServer(handler.everything())
 			server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
 			server.Start()
 			defer server.Close()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,61 +14,122 @@ import (
 	"hellogate/sni"
 )
 
-func (s *Server) mux() *http.ServeMux {
+// everything has all requests.
+func (s *Server) everything() *http.ServeMux {
 	mux := http.NewServeMux()
+	s.routeReads(mux)
+	mux.HandleFunc("GET /explain/{name}", s.getExplain(true))
+	s.routeChanges(mux)
+	s.routeProfiles(mux)
+	mux.HandleFunc(elsewhere, unknown(mux))
+	return mux
+}
+
+// reads has the requests that only look.
+func (s *Server) reads() *http.ServeMux {
+	mux := http.NewServeMux()
+	s.routeReads(mux)
+	mux.HandleFunc("GET /explain/{name}", s.getExplain(false))
+	mux.HandleFunc(elsewhere, readOnly(unknown(mux)))
+	return mux
+}
+
+// monitoring has the requests that machines look with.
+func (s *Server) monitoring() *http.ServeMux {
+	mux := http.NewServeMux()
+	s.routeMonitoring(mux)
+	mux.HandleFunc(elsewhere, readOnly(unknown(mux)))
+	return mux
+}
+
+func (s *Server) routeMonitoring(mux *http.ServeMux) {
 	mux.HandleFunc("GET /status", s.getStatus)
+	mux.HandleFunc("GET /metrics", s.getMetrics)
+	mux.HandleFunc("GET /healthz", getHealth)
+	mux.HandleFunc("GET /readyz", s.getReadiness)
+}
+
+func (s *Server) routeReads(mux *http.ServeMux) {
+	s.routeMonitoring(mux)
 	mux.HandleFunc("GET /version", s.getVersion)
 	mux.HandleFunc("GET /certs", s.getCerts)
 	mux.HandleFunc("GET /certs/{name}", s.getCert)
-	mux.HandleFunc("PUT /certs/{name}", s.putCert)
-	mux.HandleFunc("DELETE /certs/{name}", s.deleteCert)
-	mux.HandleFunc("GET /metrics", s.getMetrics)
 	mux.HandleFunc("GET /backends", s.getBackends)
-	mux.HandleFunc("GET /explain/{name}", s.getExplain)
-	mux.HandleFunc("POST /flush", s.postFlush)
-	mux.HandleFunc("POST /flush/all", s.postFlushAll)
-	mux.HandleFunc("POST /flush/{name}", s.postFlushName)
-	mux.HandleFunc("POST /prefetch", s.postPrefetch)
-	mux.HandleFunc("POST /shutdown", s.postShutdown)
+	mux.HandleFunc("GET /connections", s.getConnections)
 	if s.options.Events != nil {
 		mux.HandleFunc("GET /events", s.getEvents)
 	}
-	s.routeProfiles(mux)
-	mux.HandleFunc(elsewhere, s.unknown)
-	return mux
+}
+
+func (s *Server) routeChanges(mux *http.ServeMux) {
+	mux.HandleFunc("PUT /certs/{name}", s.unlessBusy(s.putCert))
+	mux.HandleFunc("DELETE /certs/{name}", s.unlessBusy(s.deleteCert))
+	mux.HandleFunc("POST /flush", s.unlessBusy(s.postFlush))
+	mux.HandleFunc("POST /flush/all", s.unlessBusy(s.postFlushAll))
+	mux.HandleFunc("POST /flush/{name}", s.unlessBusy(s.postFlushName))
+	mux.HandleFunc("POST /prefetch", s.postPrefetch)
+	for change, handle := range serverChanges {
+		mux.HandleFunc("POST /backends/{backend}/{server}/"+change, s.unlessBusy(s.postServer(change, handle)))
+	}
+	mux.HandleFunc("POST /connections/kill", s.postKill)
+	mux.HandleFunc("POST /shutdown", s.postShutdown)
+	if s.options.Reload != nil {
+		mux.HandleFunc("POST /reload", s.unlessBusy(s.postReload))
+	}
+	if s.options.Upgrade != nil {
+		mux.HandleFunc("POST /upgrade", s.postUpgrade)
+	}
+}
+
+// unlessBusy refuses a request that changes something while nothing may be.
+func (s *Server) unlessBusy(handle http.HandlerFunc) http.HandlerFunc {
+	if s.options.Change == nil {
+		return handle
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		end, err := s.options.Change()
+		if err != nil {
+			refuse(w, http.StatusServiceUnavailable, err)
+			return
+		}
+		defer end()
+		handle(w, r)
+	}
 }
 
 // elsewhere is the pattern that takes what no other does.
 const elsewhere = "/"
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.handlers.Add(1)
-	defer s.handlers.Done()
-	// ServeMux would redirect, in HTML.
-	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped && escaped != profilesPath {
-		refuse(w, http.StatusNotFound, fmt.Errorf("no such path: %s", quote(r.URL.Path)))
-		return
+// unknown answers what no route takes: a path that another method has, or none.
+func unknown(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+			other := *r
+			other.Method = method
+			if _, pattern := mux.Handler(&other); pattern != elsewhere {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			refuse(w, http.StatusNotFound, fmt.Errorf("no such path: %s", quote(r.URL.Path)))
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%s takes %s", quote(r.URL.Path), strings.Join(allowed, ", ")))
 	}
-	s.routes.ServeHTTP(w, r)
 }
 
-// unknown answers what no route takes: a path that another method has, or none.
-func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
-	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		other := *r
-		other.Method = method
-		if _, pattern := s.routes.Handler(&other); pattern != elsewhere {
-			allowed = append(allowed, method)
+// readOnly refuses all that may be meant to change something, whatever its path.
+func readOnly(otherwise http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			otherwise(w, r)
+			return
 		}
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, errors.New("read-only: what changes something goes to the control socket"))
 	}
-	if len(allowed) == 0 {
-		refuse(w, http.StatusNotFound, fmt.Errorf("no such path: %s", quote(r.URL.Path)))
-		return
-	}
-	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%s takes %s", quote(r.URL.Path), strings.Join(allowed, ", ")))
 }
 
 // Problem is what every refused request is answered with.
@@ -152,4 +212,10 @@ func quote(text string) string {
 		text = text[:limit] + "..."
 	}
 	return strconv.QuoteToASCII(text)
+}
+
+// ascii is text from outside as it is written to the log: of bounded length, and with nothing that a terminal would obey.
+func ascii(text string) string {
+	quoted := quote(text)
+	return quoted[1 : len(quoted)-1]
 }

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,9 +30,11 @@ type SocketOptions struct {
 // Socket is the listening control socket. Close it to have it taken away.
 type Socket struct {
 	*net.UnixListener
-	path string
-	file os.FileInfo
-	lock *lock
+	options SocketOptions
+	file    os.FileInfo
+	lock    *lock
+	left    bool // to another process
+	closing sync.Once
 }
 
 // Listen opens the control socket at options.Path. It has its mode and group before anybody can see it; a
@@ -94,7 +97,7 @@ func replace(options SocketOptions, group int) (*Socket, error) {
 		listener.Close()
 		return nil, err
 	}
-	return &Socket{UnixListener: listener, path: options.Path, file: file}, nil
+	return &Socket{UnixListener: listener, options: options, file: file}, nil
 }
 
 // makePrivate makes a directory below parent that nobody else may look into. Its name is short, since a socket's path
@@ -114,25 +117,29 @@ func makePrivate(parent string) (path string, err error) {
 
 // publish gives a bound socket its group and mode and moves it to its path.
 func publish(bound string, options SocketOptions, group int) (os.FileInfo, error) {
-	mode := options.Mode
-	if group >= 0 {
-		if err := os.Chown(bound, -1, group); err != nil {
-			return nil, err
-		}
-		if mode == 0 {
-			mode = 0o660
-		}
-	}
-	if mode == 0 {
-		mode = 0o600
-	}
-	if err := os.Chmod(bound, mode); err != nil {
+	if err := permit(bound, options.Mode, group); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(bound, options.Path); err != nil {
 		return nil, err
 	}
 	return os.Lstat(options.Path)
+}
+
+// permit gives a socket its group, if there is one, and mode.
+func permit(path string, mode fs.FileMode, group int) error {
+	if group >= 0 {
+		if err := os.Chown(path, -1, group); err != nil {
+			return err
+		}
+	}
+	switch {
+	case mode == 0 && group >= 0:
+		mode = 0o660
+	case mode == 0:
+		mode = 0o600
+	}
+	return os.Chmod(path, mode)
 }
 
 // vacant says whether a socket may be put at path: nothing is there, or a socket that nobody answers on.
@@ -161,21 +168,48 @@ func vacant(path string) error {
 	return errors.New("is in use by a running process")
 }
 
-// Close stops listening and removes the socket file, if it is still the one that Listen made.
-func (s *Socket) Close() error {
-	if info, err := os.Lstat(s.path); err == nil && os.SameFile(info, s.file) {
-		os.Remove(s.path)
+// Close stops listening and removes the socket file, if it is still the one that Listen made, and is not another process'. It
+// may be called more than once.
+func (s *Socket) Close() (err error) {
+	s.closing.Do(func() { err = s.close() })
+	return err
+}
+
+func (s *Socket) close() error {
+	if !s.left && s.isThere() {
+		os.Remove(s.options.Path)
 	}
 	err := s.UnixListener.Close()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil // the HTTP server closed it first
 	}
 	s.lock.release()
+	if s.left {
+		s.clear()
+	}
 	return err
 }
 
+// clear takes away what was left to another process that does not want it: its control socket may be somewhere else.
+func (s *Socket) clear() {
+	free, err := acquire(s.options.Path + ".lock")
+	if err != nil {
+		return
+	}
+	if s.isThere() {
+		os.Remove(s.options.Path)
+	}
+	free.release()
+}
+
+// isThere reports whether the file at the path is the socket's.
+func (s *Socket) isThere() bool {
+	info, err := os.Lstat(s.options.Path)
+	return err == nil && os.SameFile(info, s.file)
+}
+
 // Path is where the socket is.
-func (s *Socket) Path() string { return s.path }
+func (s *Socket) Path() string { return s.options.Path }
 
 func groupID(group string) (int, error) {
 	if group == "" {

@@ -41,6 +41,7 @@ type Connections struct {
 	Total       int64             `json:"total"`
 	Limit       int64             `json:"limit"`
 	Handshaking int64             `json:"handshaking"`
+	Waiting     int64             `json:"waiting"` // for their handshake to begin
 	BytesIn     int64             `json:"bytes_in"`
 	BytesOut    int64             `json:"bytes_out"`
 	Refused     map[string]uint64 `json:"refused"` // that did not end well, by reason
@@ -123,22 +124,6 @@ type PermissionStatus struct {
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
 }
 
-// Backend is a pool of servers.
-type Backend struct {
-	Name    string          `json:"name"`
-	Servers []BackendServer `json:"servers"`
-}
-
-// BackendServer is one address of a Backend.
-type BackendServer struct {
-	Address     string `json:"address"`
-	State       string `json:"state"` // up, down, drain or disabled
-	Weight      int    `json:"weight"`
-	Connections int64  `json:"connections"`
-	Failures    uint64 `json:"failures"`
-	LastError   string `json:"last_error"`
-}
-
 func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
 	if err := parameters(r); err != nil {
 		refuse(w, http.StatusBadRequest, err)
@@ -186,6 +171,7 @@ func (s *Server) connections() Connections {
 		Total:       stats.Total,
 		Limit:       stats.Limit,
 		Handshaking: stats.Handshaking,
+		Waiting:     stats.Waiting,
 		BytesIn:     stats.BytesIn,
 		BytesOut:    stats.BytesOut,
 		Refused:     stats.Refused,
@@ -290,14 +276,9 @@ func storeOf(status breaker.Status) StoreStatus {
 }
 
 func (s *Server) backends() []Backend {
-	backends := make([]Backend, 0, len(s.options.Backends))
-	for _, pool := range s.options.Backends {
-		status := pool.Status()
-		backend := Backend{Name: status.Name, Servers: make([]BackendServer, 0, len(status.Servers))}
-		for _, server := range status.Servers {
-			backend.Servers = append(backend.Servers, BackendServer(server))
-		}
-		backends = append(backends, backend)
+	backends := []Backend{}
+	for _, pool := range s.poolList() {
+		backends = append(backends, backendOf(pool.Status()))
 	}
 	return backends
 }

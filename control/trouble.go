@@ -100,9 +100,7 @@ func problems(status Status, found trouble, noDisk string) []string {
 	list = append(list, unseen(status.Stores)...)
 	list = append(list, permissionProblems(status.Permission)...)
 	for _, backend := range status.Backends {
-		if down := backend.down(); down > 0 {
-			list = append(list, fmt.Sprintf("backend %s: %d of %s down", backend.Name, down, Numbered(len(backend.Servers), "server", "servers")))
-		}
+		list = append(list, backend.problems()...)
 	}
 	if status.Cache.DroppingStopped {
 		list = append(list, "certificates: a store denies so many names that it is not believed, none is dropped")
@@ -167,12 +165,4 @@ func Numbered[N int | int64 | uint64](count N, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", count, many)
-}
-
-func (b Backend) down() int {
-	down := 0
-	for _, server := range b.Servers {
-		down += count(server.State == "down")
-	}
-	return down
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,40 +9,89 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hellogate/control"
 	"hellogate/control/config"
+	"hellogate/control/report"
+	"hellogate/sni"
 )
 
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "check a configuration file and the files that it names",
-		UsageText: "hellogate check [--json] FILE",
-		Description: "Example:   hellogate check /etc/hellogate/hellogate.yaml\n\n" +
-			"It prints every problem with its place, and exits with 1 when there is any.",
-		Flags: []cli.Flag{configFlag(), jsonFlag("as JSON")},
-		Action: func(c *cli.Context) error {
-			path, err := checked(c)
-			if err != nil {
-				return err
-			}
-			loaded, err := config.Load(path)
-			if err == nil {
-				err = loaded.CheckFiles()
-			}
-			if isJSON(c) {
-				return printProblems(stdout(c), loaded, err)
-			}
-			if err != nil {
-				return err
-			}
-			out := stdout(c)
-			for _, warning := range loaded.Warnings {
-				fmt.Fprintf(out, "%s: warning: %s\n", path, warning)
-			}
-			fmt.Fprintf(out, "%s: ok\n", path)
-			return out.err
-		},
+		UsageText: "hellogate check [--json] FILE\nhellogate check FILE --explain NAME [--alpn PROTOCOL] [--client ADDRESS] [--listener NAME]",
+		Description: "Examples:  hellogate check /etc/hellogate/hellogate.yaml\n" +
+			"           hellogate check /etc/hellogate/hellogate.yaml --explain www.example.com --client 192.0.2.7\n\n" +
+			"It prints every problem with its place, and exits with 1 when there is any. --explain says which route a client\n" +
+			"that asks for a name would take, and why, without a running hellogate.",
+		Flags: append([]cli.Flag{
+			configFlag(), jsonFlag("as JSON"),
+			&cli.StringFlag{Name: "explain", Usage: "say which route a client that asks for this `NAME` would take"},
+		}, clientFlags()...),
+		Action: check,
 	}
+}
+
+func check(c *cli.Context) error {
+	path, err := checked(c)
+	if err != nil {
+		return err
+	}
+	query, err := checkQuery(c)
+	if err != nil {
+		return err
+	}
+	loaded, err := config.Load(path)
+	if err == nil {
+		err = loaded.CheckFiles()
+	}
+	var explanation *control.Explanation
+	if err == nil && given(c, "explain") {
+		if explanation, err = explainConfig(c, loaded, query); err != nil {
+			return err
+		}
+	}
+	if isJSON(c) {
+		return printProblems(stdout(c), loaded, explanation, err)
+	}
+	if err != nil {
+		return err
+	}
+	out := stdout(c)
+	for _, warning := range loaded.Warnings {
+		fmt.Fprintf(out, "%s: warning: %s\n", path, warning)
+	}
+	fmt.Fprintf(out, "%s: ok\n", path)
+	if explanation != nil {
+		fmt.Fprintln(out)
+		return cmp.Or(report.Explanation(out, *explanation), out.err)
+	}
+	return out.err
+}
+
+// checkQuery is the client that is to be explained.
+func checkQuery(c *cli.Context) (query sni.Query, err error) {
+	if !given(c, "explain") {
+		for _, flag := range clientFlags() {
+			if name := flag.Names()[0]; given(c, name) {
+				return query, usage(c.Command.HelpName, "--%s goes with --explain", name)
+			}
+		}
+		return query, nil
+	}
+	names, err := hostNames(c, []string{c.String("explain")})
+	if err != nil {
+		return query, err
+	}
+	return clientQuery(c, names[0])
+}
+
+func explainConfig(c *cli.Context, loaded *config.Config, query sni.Query) (*control.Explanation, error) {
+	explanation, err := control.ExplainConfig(loaded, query)
+	if err != nil {
+		return nil, usage(c.Command.HelpName, "--%v", err)
+	}
+	return &explanation, nil
 }
 
 // checked is the file to check: the argument, else --config.
@@ -57,30 +107,20 @@ func checked(c *cli.Context) (string, error) {
 
 // verdict is the outcome of check as JSON.
 type verdict struct {
-	Result   string    `json:"result"` // success or error
-	Problems []problem `json:"problems"`
-	Warnings []string  `json:"warnings"`
-}
+	Result   string                `json:"result"` // success or error
+	Problems []control.FileProblem `json:"problems"`
+	Warnings []string              `json:"warnings"`
 
-type problem struct {
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
-	Path    string `json:"path"`
-	Message string `json:"message"`
+	Explanation *control.Explanation `json:"explanation,omitempty"` // that was asked for
 }
 
 // errChecked has the exit code say what has been printed already.
 var errChecked = errors.New("the configuration has problems")
 
-func printProblems(out io.Writer, loaded *config.Config, err error) error {
-	result := verdict{Result: "success", Problems: []problem{}, Warnings: []string{}}
-	problems, ok := errors.AsType[config.Problems](err)
-	if err != nil && !ok {
+func printProblems(out io.Writer, loaded *config.Config, explanation *control.Explanation, err error) error {
+	result := verdict{Result: "success", Problems: control.FileProblems(err), Warnings: []string{}, Explanation: explanation}
+	if err != nil && len(result.Problems) == 0 {
 		return err
-	}
-	for _, p := range problems {
-		result.Problems = append(result.Problems, problem{File: p.File, Line: p.Line, Column: p.Column, Path: p.Path, Message: p.Message})
 	}
 	if loaded != nil {
 		result.Warnings = append(result.Warnings, loaded.Warnings...)

@@ -45,8 +45,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // main exits
 		Commands: []*cli.Command{
 			runCommand(), checkCommand(), demoCommand(), certserverCommand(),
-			statusCommand(), flushCommand(), certCommand(), prefetchCommand(), explainCommand(), backendsCommand(),
-			shutdownCommand(), versionCommand(),
+			statusCommand(), flushCommand(), certCommand(), prefetchCommand(), explainCommand(),
+			backendsCommand(), drainCommand(), enableCommand(), disableCommand(), weightCommand(), connsCommand(), killCommand(),
+			reloadCommand(), upgradeCommand(), shutdownCommand(), versionCommand(),
 		},
 	}
 	for _, command := range app.Commands {

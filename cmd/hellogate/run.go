@@ -3,12 +3,17 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"hellogate/control/config"
+	"hellogate/control/handover"
 	"hellogate/control/instance"
 	"hellogate/control/logging"
+	"hellogate/control/systemd"
 )
 
 func runCommand() *cli.Command {
@@ -20,6 +25,8 @@ func runCommand() *cli.Command {
 			"           hellogate run --config /etc/hellogate/hellogate.yaml\n\n" +
 			"It stays in the foreground and logs to standard error. SIGTERM, SIGINT and 'hellogate shutdown' let open\n" +
 			"connections end, for as long as limits.drain_timeout; a second signal ends it at once.\n" +
+			"SIGHUP and 'hellogate reload' have it read the file again; SIGUSR2 and 'hellogate upgrade' have the program that\n" +
+			"is there now take over, with not one connection refused.\n" +
 			"The store's bearer token comes from --token-file or from the variable HELLOGATE_STORE_TOKEN, a Redis password\n" +
 			"from HELLOGATE_REDIS_PASSWORD.",
 		Flags: []cli.Flag{
@@ -45,6 +52,50 @@ func runCommand() *cli.Command {
 }
 
 func run(c *cli.Context) error {
+	started, err := begin()
+	if err != nil {
+		return err
+	}
+	err = started.run(c)
+	if err != nil {
+		started.inherited.Failed(config.Brief(err))
+	}
+	return err
+}
+
+// beginning is what has to be known before anything else is opened or started.
+type beginning struct {
+	program   handover.Program
+	inherited *handover.Inherited
+	sockets   *handover.Sockets
+	notifier  *systemd.Notifier
+	asked     chan os.Signal // to reload, or to upgrade
+	notes     []error
+}
+
+func begin() (b beginning, err error) {
+	// Before it is ready to obey, too, these must not end it.
+	b.asked = make(chan os.Signal, 8)
+	signal.Notify(b.asked, syscall.SIGHUP, syscall.SIGUSR2)
+	note := func(err error) {
+		if err != nil {
+			b.notes = append(b.notes, err)
+		}
+	}
+	b.program, err = handover.ThisProgram()
+	note(err) // it can't be upgraded, and says so when it is asked to
+	if b.inherited, err = handover.Inherit(); err != nil {
+		return b, err
+	}
+	if b.sockets, err = systemd.Sockets(); err != nil {
+		return b, err
+	}
+	b.notifier, err = systemd.NewNotifier()
+	note(err)
+	return b, nil
+}
+
+func (b *beginning) run(c *cli.Context) error {
 	if err := exactly(c, 0, ""); err != nil {
 		return err
 	}
@@ -57,22 +108,60 @@ func run(c *cli.Context) error {
 	}
 	level, format := string(settings.config.Log.Level), string(settings.config.Log.Format)
 	return foreground(c, level, format, func(ctx context.Context, log *logging.Log) error {
+		for _, err := range b.notes {
+			log.Warn().AnErr("reason", err).Msg("not done")
+		}
 		for _, note := range settings.notes {
 			log.Warn().Str("note", note).Msg("configuration")
 		}
-		balancer, err := instance.New(settings.config, instance.Options{
-			Version:    version(),
-			StoreToken: settings.token,
-			Log:        log.Logger,
-			LogDropped: log.Dropped,
-			Profiles:   c.Bool("pprof"),
-
-			RedisPassword: os.Getenv(redisVariable),
-		})
+		balancer, err := instance.New(settings.config, b.options(c, settings, log))
 		if err != nil {
 			return err
 		}
-		balancer.Run(ctx)
-		return nil
+		defer obey(b.asked, balancer)()
+		return balancer.Run(ctx)
 	})
+}
+
+func (b *beginning) options(c *cli.Context, settings settings, log *logging.Log) instance.Options {
+	return instance.Options{
+		Version:    version(),
+		StoreToken: settings.token,
+		Log:        log.Logger,
+		LogDropped: log.Dropped,
+		Profiles:   c.Bool("pprof"),
+		Load:       loader(c),
+		Relevel:    log.Relevel,
+		Program:    b.program,
+		Inherited:  b.inherited,
+		Sockets:    b.sockets,
+		Notifier:   b.notifier,
+
+		RedisPassword: os.Getenv(redisVariable),
+	}
+}
+
+// obey does what signals ask for, one after the other, until the function that it returns is called. What comes of it is in
+// the log.
+func obey(asked <-chan os.Signal, balancer *instance.Instance) (stop func()) {
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stopped:
+				return
+			case what := <-asked:
+				if what == syscall.SIGUSR2 {
+					_, _ = balancer.Upgrade(context.Background())
+				} else {
+					_, _ = balancer.Reload()
+				}
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-done
+	}
 }

@@ -82,3 +82,15 @@ func override[T ~string](c *cli.Context, flag string, value *T) {
 		*value = T(text)
 	}
 }
+
+// loader reads the configuration again, by the same file and flags; nil: there is no file.
+func loader(c *cli.Context) func() (*config.Config, error) {
+	path := c.String("config")
+	if path == "" {
+		return nil
+	}
+	return func() (*config.Config, error) {
+		read, err := fromFile(c, path, "")
+		return read.config, err
+	}
+}

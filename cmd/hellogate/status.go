@@ -25,19 +25,6 @@ func statusCommand() *cli.Command {
 	}
 }
 
-func backendsCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "backends",
-		Usage:       "list the backends and their servers",
-		UsageText:   "hellogate backends [--json] [--control PATH]",
-		Description: "Example:   hellogate backends",
-		Flags:       []cli.Flag{controlFlag(), jsonFlag("as the control API says it")},
-		Action: func(c *cli.Context) error {
-			return show(c, "/backends", (*control.Client).Backends, report.Backends)
-		},
-	}
-}
-
 // show asks for what a path of the control API has, and prints it for people, or with --json as it came.
 func show[T any](c *cli.Context, path string, ask func(*control.Client, context.Context) (T, error), print func(io.Writer, T) error) error {
 	if err := exactly(c, 0, ""); err != nil {

@@ -21,7 +21,7 @@ import (
 
 func (i *Instance) openCache() error {
 	settings := i.config.Cache
-	roots, err := pool(settings.AliasCAFile)
+	trusted, err := roots(settings.AliasCAFile)
 	if err != nil {
 		return i.describe("cache.alias_ca_file", err)
 	}
@@ -36,7 +36,7 @@ func (i *Instance) openCache() error {
 		LookupTimeout: settings.LookupTimeout,
 		RouteTTL:      settings.RouteTTL,
 		Aliases:       aliases[settings.SANAliases],
-		AliasRoots:    roots,
+		AliasRoots:    trusted,
 		Wildcards:     settings.Wildcards,
 		Lookups:       lookups(i.config.Lookups),
 		Event:         i.tell,
@@ -55,6 +55,9 @@ func (i *Instance) openCache() error {
 	}
 	i.cache = cache.New(options)
 	i.closeLater(i.cache.Close)
+	i.certificates = len(i.closers)
+	i.names.at.Store(i.cache)
+	i.takePins()
 	return nil
 }
 
@@ -94,7 +97,7 @@ func (i *Instance) openDisk() error {
 	if settings.Dir == "" {
 		return nil
 	}
-	tier, err := disk.Open(disk.Options{Dir: settings.Dir, KeyFile: settings.DirKeyFile, Log: i.options.Log})
+	opened, err := openTier(disk.Options{Dir: settings.Dir, KeyFile: settings.DirKeyFile, Log: i.options.Log})
 	switch {
 	case err == nil:
 	case errors.Is(err, disk.ErrInUse), cantWrite(err):
@@ -104,13 +107,29 @@ func (i *Instance) openDisk() error {
 	default:
 		return i.describe("cache.dir", err)
 	}
-	i.disk = tier
-	i.closeLater(func() {
-		if err := tier.Close(); err != nil {
-			i.options.Log.Warn().AnErr("reason", err).Msg("disk tier closed")
-		}
-	})
+	i.disk = opened
+	i.closeLater(i.letDisk)
 	return nil
+}
+
+// letDisk closes the disk tier, if there is one that is open.
+func (i *Instance) letDisk() {
+	if i.disk == nil {
+		return
+	}
+	if err := i.disk.let(); err != nil {
+		i.options.Log.Warn().AnErr("reason", err).Msg("disk tier closed")
+	}
+}
+
+// takeDisk takes the disk tier back.
+func (i *Instance) takeDisk() {
+	if i.disk == nil {
+		return
+	}
+	if err := i.disk.take(); err != nil {
+		i.options.Log.Error().AnErr("reason", err).Msg("no disk tier: what is cached will not survive a restart")
+	}
 }
 
 func cantWrite(err error) bool {
@@ -128,7 +147,7 @@ func (i *Instance) diskStatus() func() control.DiskStatus {
 		return nil
 	}
 	return func() control.DiskStatus {
-		stats := i.disk.Stats()
+		stats := i.disk.stats()
 		status := control.DiskStatus{
 			Path: i.config.Cache.Dir, Records: stats.Records, FileBytes: stats.FileBytes,
 			Written: stats.Written, Dropped: stats.Dropped, Damaged: stats.Damaged,
@@ -183,8 +202,8 @@ var aliases = map[config.SANAliases]cache.AliasPolicy{
 	config.AliasesOff:      cache.AliasesOff,
 }
 
-// pool reads roots; no file means the system's, which is what a nil pool means to crypto/x509.
-func pool(file string) (*x509.CertPool, error) {
+// roots reads certificates; no file means the system's, which is what a nil pool means to crypto/x509.
+func roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -192,9 +211,9 @@ func pool(file string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
+	read := x509.NewCertPool()
+	if !read.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
-	return roots, nil
+	return read, nil
 }

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"net"
 
 	"hellogate/cache"
 	"hellogate/control/events"
@@ -51,12 +52,15 @@ func (i *Instance) openPeterSSLers() error {
 			return i.describe("control.peter_sslers.password_file", err)
 		}
 	}
+	handed, _ := i.inherited("tcp", settings.Address)
+	listener, _ := handed.(*net.TCPListener)
 	var err error
 	i.peter, err = petersslers.Listen(petersslers.Options{
 		Address:      settings.Address,
+		Listener:     listener,
 		Username:     settings.Username,
 		Password:     password,
-		Certificates: i.cache,
+		Certificates: flushes{i.cache, i.change},
 		Version:      i.options.Version,
 		Log:          i.options.Log,
 	})
@@ -74,4 +78,30 @@ func (i *Instance) servePeterSSLers(ctx context.Context) {
 	if err := i.peter.Serve(ctx); err != nil {
 		i.options.Log.Error().Err(err).Msg("peter_sslers listener failed")
 	}
+}
+
+// flushes is a cache that is not flushed while it is being handed over.
+type flushes struct {
+	*cache.Cache
+	change func() (end func(), err error)
+}
+
+// Flush is the cache's.
+func (f flushes) Flush(names ...string) (flushed, pinned []string, err error) {
+	end, err := f.change()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer end()
+	return f.Cache.Flush(names...)
+}
+
+// FlushAll is the cache's.
+func (f flushes) FlushAll() (flushed, pinned []string, err error) {
+	end, err := f.change()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer end()
+	return f.Cache.FlushAll()
 }

@@ -8,21 +8,25 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"hellogate/cache"
-	"hellogate/cache/disk"
 	"hellogate/cache/permission"
 	"hellogate/control"
 	"hellogate/control/config"
 	"hellogate/control/events"
+	"hellogate/control/handover"
 	"hellogate/control/petersslers"
+	"hellogate/control/systemd"
 	"hellogate/store/chain"
 	"hellogate/terminate"
 	"hellogate/terminate/libcrypto"
+	"hellogate/terminate/tickets"
 )
 
 // Options are what is not in the configuration.
@@ -34,6 +38,17 @@ type Options struct {
 	Log           zerolog.Logger // events and the access log
 	LogDropped    func() uint64  // lines that the log lost; nil: not known
 	Profiles      bool           // the control socket serves those of the process
+	// Load reads the configuration again; nil: there is no file to read.
+	Load func() (*config.Config, error)
+	// Relevel has the log take lines from this level on; nil: that can't be changed.
+	Relevel func(level string) error
+	// Program is what an upgrade starts; the zero value: there are none.
+	Program handover.Program
+	// Inherited is what the process before handed over, Sockets what a service manager did; nil: nothing.
+	Inherited *handover.Inherited
+	Sockets   *handover.Sockets
+	// Notifier tells a service manager; nil: there is none.
+	Notifier *systemd.Notifier
 }
 
 // Instance is a load balancer whose listeners and control socket are open.
@@ -45,31 +60,54 @@ type Instance struct {
 	stores     []guarded
 	chain      *chain.Chain
 	permission *permission.Permission // nil: none is asked
-	disk       *disk.Tier             // nil: there is none
+	disk       *tier                  // nil: there is none
 	noDisk     string                 // why there is none that is configured
 	events     *events.Hub
 	hooks      *events.Command     // nil: none is called
 	peter      *petersslers.Server // nil: there is none
-	backends   map[string]*terminate.Backend
+	plane      atomic.Pointer[plane]
+	checking   map[string]checker // by the backend's name
+	rotating   map[*tickets.Keys]runner
 	cache      *cache.Cache
+	names      names // the cache, as connections ask it
 	traffic    *terminate.Server
 	control    *control.Server
 	socket     *control.Socket
-	listeners  []terminate.Listener
+	reads      *control.Socket // for reading alone; nil: there is none
+	admin      net.Listener    // for monitoring; nil: there is none
 
-	closers []func() // in the order of opening
-	life    context.Context
-	end     context.CancelFunc // of life: begins the end of Run
+	upgrader   *handover.Upgrader
+	upgrading  sync.Mutex   // held during an upgrade, and from the end of Run on
+	changes    sync.RWMutex // read-locked while what is handed over changes, locked while it is being handed over
+	serving    atomic.Bool  // connections are accepted, or were
+	handedOver atomic.Bool  // another process has taken over
+	stopped    atomic.Bool  // somebody wants it to end
+
+	changing sync.Mutex // held while what is in use changes
+
+	closers      []func() // in the order of opening
+	certificates int      // how many of them are about where certificates come from
+	life         context.Context
+	end          context.CancelFunc // of life: begins the end of Run
+	watched      context.Context
+	stopWatch    context.CancelFunc // of watched: the service manager is not told any more that all is well
 }
 
-// New opens all that config names, the control socket last, and asks no store for anything yet. Connections are
-// accepted from when Run is called. Whoever doesn't call Run has to call Close.
+// New opens all that config names, the control socket last, and asks no store for anything yet. What another process hands
+// over it asks for when the stores are open, and takes what config names of that. Connections are accepted from when Run is
+// called. Whoever doesn't call Run has to call Close.
 func New(config *config.Config, options Options) (*Instance, error) {
-	i := &Instance{config: config, options: options, started: time.Now()}
+	i := &Instance{
+		config: config, options: options, started: time.Now(),
+		checking: map[string]checker{}, rotating: map[*tickets.Keys]runner{},
+	}
 	i.life, i.end = context.WithCancel(context.Background())
+	i.watched, i.stopWatch = context.WithCancel(context.Background())
+	i.makeUpgrader()
 	for _, open := range []func() error{
-		i.openStores, i.openPermission, i.openDisk, i.openEvents, i.openCache,
-		i.makeBackends, i.openListeners, i.makeTraffic, i.openPeterSSLers, i.openControl,
+		// What is handed over, the other process lets go of: the less fails after that, the better.
+		i.openStores, i.openPermission, i.openEvents, i.options.Inherited.Receive, i.openDisk, i.openCache,
+		i.openTraffic, i.openPeterSSLers, i.openAdmin, i.openReads, i.openControl,
 	} {
 		if err := open(); err != nil {
 			i.Close()
@@ -82,7 +120,13 @@ func New(config *config.Config, options Options) (*Instance, error) {
 // Close closes what New opened, in reverse. Run does that itself.
 func (i *Instance) Close() {
 	i.end()
-	for len(i.closers) > 0 {
+	i.stopWatch()
+	i.closeDownTo(0)
+}
+
+// closeDownTo closes what was opened behind the first so many.
+func (i *Instance) closeDownTo(first int) {
+	for len(i.closers) > first {
 		last := len(i.closers) - 1
 		i.closers[last]()
 		i.closers = i.closers[:last]
@@ -93,59 +137,26 @@ func (i *Instance) closeLater(close func()) { i.closers = append(i.closers, clos
 
 // Addresses are where it listens, in the order of the configuration.
 func (i *Instance) Addresses() []net.Addr {
-	addresses := make([]net.Addr, 0, len(i.listeners))
-	for _, listener := range i.listeners {
-		addresses = append(addresses, listener.Addr())
+	listeners := i.plane.Load().plan.Listeners
+	addresses := make([]net.Addr, 0, len(listeners))
+	for _, listener := range listeners {
+		addresses = append(addresses, listener.Socket.Addr())
 	}
 	return addresses
 }
 
-// Shutdown begins the end of Run, as the end of its context does. It may be called more than once.
-func (i *Instance) Shutdown() { i.end() }
-
-// Run serves until ctx is done or Shutdown is called, lets open connections end for as long as the drain
-// timeout, and closes everything. The control socket answers until the last connection has ended.
-func (i *Instance) Run(ctx context.Context) {
-	defer i.Close()
-	defer context.AfterFunc(ctx, i.end)()
-	finish := i.runControl()
-	var background sync.WaitGroup
-	defer background.Wait()
-	background.Go(func() { tendMemory(i.life) })
-	background.Go(func() { i.prefetch(i.life) })
-	background.Go(func() { i.servePeterSSLers(i.life) })
-	i.logStart()
-	// What a drain had to cut is said in the log. It is no failure: ending is what was asked for.
-	err := i.traffic.Serve(i.life)
-	finish()
-	i.logEnd(err)
-}
-
-// runControl answers the control API until the function that it returns is called, which waits for its end.
-func (i *Instance) runControl() (finish func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Without its control socket it goes on serving clients.
-		if err := i.control.Serve(ctx, i.socket); err != nil {
-			i.options.Log.Error().Err(err).Msg("control socket failed")
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-func (i *Instance) openControl() error {
+// openControl opens the control socket.
+func (i *Instance) openControl() (err error) {
 	settings := i.config.Control
-	socket, err := control.Listen(control.SocketOptions{Path: settings.Socket, Mode: settings.Mode, Group: settings.Group})
-	if err != nil {
+	options := control.SocketOptions{Path: settings.Socket, Mode: settings.Mode, Group: settings.Group}
+	if i.socket, err = i.openSocket(options, controlLock); err != nil {
 		return err
 	}
-	i.closeLater(func() { socket.Close() })
-	i.socket = socket
+	i.control = control.NewServer(i.controlOptions())
+	return nil
+}
+
+func (i *Instance) controlOptions() control.Options {
 	options := control.Options{
 		Version:      i.options.Version,
 		Started:      i.started,
@@ -153,20 +164,19 @@ func (i *Instance) openControl() error {
 		Traffic:      i.traffic,
 		Stores:       i.storeStatuses(),
 		Watching:     i.chain.Sights,
-		Backends:     i.pools(),
-		Fallback: control.Fallback{
-			OnUnknown: i.config.Fallback.Serves(config.OnUnknown),
-			OnFailure: i.config.Fallback.Serves(config.OnFailure),
-			Backend:   i.config.Fallback.Backend,
-		},
-		Draining:   func() bool { return i.life.Err() != nil },
-		LogDropped: i.options.LogDropped,
-		Shutdown:   i.Shutdown,
-		Profiles:   i.options.Profiles,
-		Events:     i.events,
-		Disk:       i.diskStatus(),
-		NoDisk:     i.noDisk,
-		Log:        i.options.Log,
+		Backends:     i.poolsByName,
+		Ready:        i.serving.Load,
+		Reload:       i.Reload,
+		Upgrade:      i.Upgrade,
+		Change:       i.change,
+		Draining:     i.draining,
+		LogDropped:   i.options.LogDropped,
+		Shutdown:     i.Shutdown,
+		Profiles:     i.options.Profiles,
+		Events:       i.events,
+		Disk:         i.diskStatus(),
+		NoDisk:       i.noDisk,
+		Log:          i.options.Log,
 
 		RSASignatures:       libcrypto.Describe(),
 		RSASignaturesFailed: libcrypto.Failures,
@@ -178,21 +188,20 @@ func (i *Instance) openControl() error {
 	if i.hooks != nil {
 		options.Hooks = i.hooks
 	}
-	i.control = control.NewServer(options)
-	return nil
+	return options
 }
 
 func (i *Instance) logStart() {
 	for _, warning := range i.config.Warnings {
 		i.options.Log.Warn().Str("note", warning).Msg("configuration")
 	}
-	event := i.options.Log.Info().Str("version", i.options.Version)
+	event := i.options.Log.Info().Str("version", i.options.Version).Int("pid", os.Getpid()).Bool("took_over", i.options.Inherited != nil)
 	event.Strs("listeners", i.addressTexts()).Strs("stores", i.storeNames()).Strs("backends", i.config.BackendNames())
 	if i.options.Profiles {
 		event.Bool("pprof", true)
 	}
 	event.Str("rsa_signatures", libcrypto.Describe())
-	event.Str("control", i.config.Control.Socket).Int("connections", i.traffic.Limits.Connections).Msg("started")
+	event.Str("control", i.config.Control.Socket).Int("connections", i.traffic.Plan().Limits.Connections).Msg("started")
 }
 
 func (i *Instance) logEnd(err error) {
@@ -212,6 +221,8 @@ func (i *Instance) addressTexts() []string {
 }
 
 // describe says which setting an error is about.
-func (i *Instance) describe(path string, err error) error {
-	return fmt.Errorf("%s: %w", i.config.NameOf(path), err)
+func (i *Instance) describe(path string, err error) error { return describe(i.config, path, err) }
+
+func describe(config *config.Config, path string, err error) error {
+	return fmt.Errorf("%s: %w", config.NameOf(path), err)
 }

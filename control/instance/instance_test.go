@@ -17,6 +17,7 @@ import (
 
 	"hellogate/control"
 	"hellogate/control/config"
+	"hellogate/sni"
 	"hellogate/terminate/libcrypto"
 )
 
@@ -146,7 +147,7 @@ func TestRoutes(t *testing.T) {
 		{"a.mail.example", nil, "reject - 1.2 fin"},
 		{"other.example", nil, "terminate web 1.3 fin"},
 	} {
-		route, _, ok := balancer.traffic.Route(c.name, c.protocols)
+		route, _, ok := balancer.traffic.Route(sni.Query{Name: c.name, Protocols: c.protocols})
 		if !ok {
 			t.Errorf("%s: no route", c.name)
 			continue
@@ -245,7 +246,7 @@ func TestErrorsNameFlags(t *testing.T) {
 // A fetch takes descriptors too, whatever the store.
 func TestDescriptorsOfFetchesAreKept(t *testing.T) {
 	none := &Instance{config: config.Defaults()}
-	most, files := none.possibleConnections()
+	most, files := none.possibleConnections(none.config)
 	if files > 1<<30 {
 		t.Skip("files without limit")
 	}
@@ -264,7 +265,7 @@ func TestDescriptorsOfFetchesAreKept(t *testing.T) {
 		if err := balancer.openStores(); err != nil {
 			t.Fatal(err)
 		}
-		got, _ := balancer.possibleConnections()
+		got, _ := balancer.possibleConnections(loaded)
 		if kept := (most - got) * descriptorsEach; kept != c.files {
 			t.Errorf("%s: %d descriptors kept, want %d", c.name, kept, c.files)
 		}
@@ -281,8 +282,8 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer balancer.Close()
-	possible, files := balancer.possibleConnections()
-	if got := balancer.traffic.Limits.Connections; got != possible || uint64(got)*2+descriptorsKept > files {
+	possible, files := balancer.possibleConnections(loaded)
+	if got := balancer.traffic.Plan().Limits.Connections; got != possible || uint64(got)*2+descriptorsKept > files {
 		t.Errorf("%d connections with %d descriptors", got, files)
 	}
 }

@@ -4,52 +4,80 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 
 	"hellogate/control"
+	"hellogate/control/config"
 	"hellogate/terminate"
+	"hellogate/terminate/limit"
 	"hellogate/terminate/socket"
 )
 
 // A connection takes two descriptors, the client's and the server's. Kept for all else are those of the log, the
-// listeners and files being read, those of the control socket's clients, and those that a store's fetches have open.
+// listeners and files being read, those of the clients of control socket, read socket and admin address, and those that a store's fetches have open.
 const (
 	descriptorsEach = 2
-	descriptorsKept = 64 + control.ConnectionLimit
+	descriptorsKept = 64 + 3*control.ConnectionLimit
 )
 
-func (i *Instance) openListeners() error {
-	// A multipath socket is of no use here, and costs more.
-	open := net.ListenConfig{Control: socket.Control}
-	open.SetMultipathTCP(false)
-	for index, settings := range i.config.Listeners {
-		listener, err := open.Listen(context.Background(), "tcp", settings.Address)
+// makeListeners opens the listeners that are not open yet.
+func (i *Instance) makeListeners(p *plane) error {
+	for index, settings := range p.config.Listeners {
+		opened, err := i.openListener(p, settings.Address)
 		if err != nil {
-			return i.describe(fmt.Sprintf("listeners[%d].address", index), err)
+			return describe(p.config, fmt.Sprintf("listeners[%d].address", index), err)
 		}
-		i.closeLater(func() { listener.Close() })
-		i.listeners = append(i.listeners, terminate.Listener{
-			Listener:    listener,
-			Name:        settings.Address,
-			DefaultName: settings.DefaultName,
-		})
+		p.sockets[settings.Address] = opened
+		listener := terminate.Listener{
+			Socket: opened, Name: settings.Name, DefaultName: settings.DefaultName,
+			Connections: p.count("listener "+settings.Name, settings.Limits.Connections),
+		}
+		if accept := settings.AcceptProxy; accept != nil {
+			listener.Proxy = &terminate.Proxy{From: accept.From, Required: accept.Required, Timeout: accept.Timeout}
+		}
+		p.plan.Listeners = append(p.plan.Listeners, listener)
 	}
 	return nil
 }
 
-func (i *Instance) limits() terminate.Limits {
-	settings := i.config.Limits
-	limits := terminate.Limits{
-		Connections:      settings.Connections,
-		Handshakes:       settings.Handshakes,
-		HelloBytes:       int(settings.HelloBytes),
-		HelloTimeout:     settings.HelloTimeout,
-		HandshakeTimeout: settings.HandshakeTimeout,
-		IdleTimeout:      settings.IdleTimeout,
-		HalfCloseTimeout: settings.HalfCloseTimeout,
-		DrainTimeout:     settings.DrainTimeout,
+func (i *Instance) openListener(p *plane, address string) (net.Listener, error) {
+	if p.before != nil && p.before.sockets[address] != nil {
+		return p.before.sockets[address], nil
 	}
-	possible, files := i.possibleConnections()
+	if p.before == nil {
+		if handed, ok := i.inherited("tcp", address); ok {
+			return handed, nil
+		}
+	}
+	// A multipath socket is of no use here, and costs more.
+	open := net.ListenConfig{Control: socket.Control}
+	open.SetMultipathTCP(false)
+	return open.Listen(context.Background(), "tcp", address)
+}
+
+// inherited is a listener that the process before handed over, or that a service manager opened.
+func (i *Instance) inherited(network, address string) (net.Listener, bool) {
+	if handed, ok := i.options.Inherited.Listener(network, address); ok {
+		return handed, true
+	}
+	return i.options.Sockets.Listener(network, address)
+}
+
+func (i *Instance) limits(config *config.Config) terminate.Limits {
+	settings := config.Limits
+	limits := terminate.Limits{
+		Connections: settings.Connections,
+		Client:      limit.Rules{Connections: settings.ConnectionsPerIP, Rate: float64(settings.RatePerIP), Burst: settings.BurstPerIP},
+		Handshakes:  settings.Handshakes,
+		Waiting:     settings.Handshakes,
+		HelloBytes:  int(settings.HelloBytes),
+		Hello:       settings.HelloTimeout,
+		Alert:       settings.AlertTimeout,
+		KeepAlive:   settings.TCPKeepalive,
+		UserTimeout: settings.TCPUserTimeout,
+	}
+	possible, files := i.possibleConnections(config)
 	if possible < limits.Connections {
 		i.options.Log.Warn().Int("configured", limits.Connections).Int("connections", possible).Uint64("open_files", files).
 			Msg("limits.connections lowered to what the limit on open files allows")
@@ -59,18 +87,26 @@ func (i *Instance) limits() terminate.Limits {
 }
 
 // possibleConnections is how many fit into RLIMIT_NOFILE, which Go has raised to its hard limit at start.
-func (i *Instance) possibleConnections() (connections int, files uint64) {
+func (i *Instance) possibleConnections(config *config.Config) (connections int, files uint64) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return i.config.Limits.Connections, 0
+		return config.Limits.Connections, 0
 	}
 	kept := uint64(descriptorsKept)
 	for _, opened := range i.stores {
 		kept += uint64(opened.fetches) * uint64(opened.files)
+	}
+	if passes(config) {
+		kept += min(2*socket.MostPipes, limit.Cur/8)
 	}
 	if limit.Cur <= kept {
 		return 1, limit.Cur
 	}
 	const most = 1 << 30 // RLIM_INFINITY would not fit an int
 	return int(min((limit.Cur-kept)/descriptorsEach, most)), limit.Cur
+}
+
+// passes reports whether a route passes connections through, which the kernel does with pipes.
+func passes(settings *config.Config) bool {
+	return slices.ContainsFunc(settings.Routes, func(route config.Route) bool { return route.Action == config.Passthrough })
 }

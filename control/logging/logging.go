@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -34,7 +35,14 @@ func init() {
 type Log struct {
 	zerolog.Logger
 	queue *queue
+	least *least
 }
+
+// least is the level from which on lines are written. It is a sampler, since a logger's own level is in every copy of it.
+type least struct{ level atomic.Int32 }
+
+// Sample is zerolog.Sampler's.
+func (l *least) Sample(level zerolog.Level) bool { return int32(level) >= l.level.Load() }
 
 // New makes a Log that writes to output lines of at least the given level (trace, debug, info, warn, error,
 // or off) in the given format (JSON or Text). The caller closes the Log; output stays open.
@@ -48,9 +56,20 @@ func New(output io.Writer, level, format string) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	logger := zerolog.New(writer).Level(minimum).With().Timestamp().Logger()
+	from := new(least)
+	from.level.Store(int32(minimum))
+	logger := zerolog.New(writer).Level(zerolog.TraceLevel).Sample(from).With().Timestamp().Logger()
 	queue.start(func(lines uint64) { logger.Warn().Uint64("lines", lines).Msg("log lines dropped") })
-	return &Log{Logger: logger, queue: queue}, nil
+	return &Log{Logger: logger, queue: queue, least: from}, nil
+}
+
+// Relevel has lines written from another level on, by every logger that was made of this one and has no level of its own.
+func (l *Log) Relevel(level string) error {
+	minimum, err := parseLevel(level)
+	if err == nil {
+		l.least.level.Store(int32(minimum))
+	}
+	return err
 }
 
 // Dropped is the number of lines lost since the start.

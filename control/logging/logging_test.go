@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 )
 
@@ -186,5 +187,34 @@ func BenchmarkLine(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		log.Info().Str("name", "a.example").Int("bytes", 1000).Msg("connection")
+	}
+}
+
+// A new level holds for loggers that were made before, but for those that have one of their own.
+func TestRelevel(t *testing.T) {
+	var sink buffer
+	log := open(t, &sink, "warn", JSON)
+	derived := log.With().Str("part", "x").Logger()
+	own := log.Sample(nil).Level(zerolog.InfoLevel)
+	derived.Info().Msg("below")
+	own.Info().Msg("own")
+	if err := log.Relevel("debug"); err != nil {
+		t.Fatal(err)
+	}
+	derived.Debug().Msg("within")
+	own.Debug().Msg("below its own")
+	if err := log.Relevel("off"); err != nil {
+		t.Fatal(err)
+	}
+	derived.Error().Msg("off")
+	if err := log.Relevel("loud"); err == nil {
+		t.Error("no such level")
+	}
+	log.Close()
+	text := sink.String()
+	for part, want := range map[string]bool{`"below"`: false, `"own"`: true, `"within"`: true, "below its own": false, `"off"`: false} {
+		if strings.Contains(text, part) != want {
+			t.Errorf("%s is in the log: %v, want %v\n%s", part, !want, want, text)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package petersslers
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"hellogate/control/handover"
 	"hellogate/sni"
 )
 
@@ -104,7 +106,7 @@ func (s *Server) expireAll(w http.ResponseWriter, r *http.Request) {
 	s.line(err).Str("peer", r.RemoteAddr).Bool("all", true).Int("flushed", len(flushed)).Int("pinned", len(pinned)).
 		Msg("peter_sslers: expire")
 	if err != nil {
-		s.refuse(w, http.StatusInternalServerError, err.Error())
+		s.refuse(w, failure(err), err.Error())
 		return
 	}
 	s.answer(w, http.StatusOK, expired{Result: "success", Expired: "all", sender: s.sender()})
@@ -126,10 +128,18 @@ func (s *Server) expireDomain(w http.ResponseWriter, r *http.Request, path strin
 	s.line(err).Str("peer", r.RemoteAddr).Str("name", name).Int("flushed", len(flushed)).Int("pinned", len(pinned)).
 		Msg("peter_sslers: expire")
 	if err != nil {
-		s.refuse(w, http.StatusInternalServerError, err.Error())
+		s.refuse(w, failure(err), err.Error())
 		return
 	}
 	s.answer(w, http.StatusOK, expired{Result: "success", Expired: "domain", Domain: name, sender: s.sender()})
+}
+
+// failure is the status of a flush that failed. Later it may not.
+func failure(err error) int {
+	if errors.Is(err, handover.ErrBusy) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
 }
 
 // line begins the line of the log on a flush.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+
+	"hellogate/control/handover"
 )
 
 const by = `"server":"peter_sslers:hellogate","server_version":"1.2.3"}` + "\n"
@@ -89,14 +91,19 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 }
 
-// What may be on disk still is not said to have expired.
+// What may be on disk still is not said to have expired, nor what can't be flushed now.
 func TestExpireFails(t *testing.T) {
-	for _, path := range []string{"/expire/all", "/expire/domain/a.example"} {
-		r := serve(t, nil)
-		r.cache.fails = errors.New("the disk could not be looked through")
-		want := `{"result":"error","expired":"None","reason":"the disk could not be looked through",` + by
-		if status, body, _ := r.ask(t, "GET", prefix+path, ""); status != 500 || body != want {
-			t.Errorf("%s: %d %s", path, status, body)
+	for _, failing := range []struct {
+		err  error
+		want int
+	}{{errors.New("the disk could not be looked through"), 500}, {handover.ErrBusy, 503}} {
+		for _, path := range []string{"/expire/all", "/expire/domain/a.example"} {
+			r := serve(t, nil)
+			r.cache.fails = failing.err
+			want := `{"result":"error","expired":"None","reason":"` + failing.err.Error() + `",` + by
+			if status, body, _ := r.ask(t, "GET", prefix+path, ""); status != failing.want || body != want {
+				t.Errorf("%s: %d %s", path, status, body)
+			}
 		}
 	}
 }

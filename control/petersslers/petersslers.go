@@ -50,6 +50,8 @@ type Options struct {
 	// Address is host:port; no host is every address of the machine, port 0 takes a free one. Anything but loopback needs
 	// Username and Password.
 	Address string
+	// Listener is what is listened on, when it is open already, in place of Address. Listen closes it where it fails.
+	Listener *net.TCPListener
 	// Username is what a request must show with basic authentication, and what Password gives, which is called for each
 	// request, from several goroutines at once. While it fails, what it gave last counts. Both or none.
 	Username string
@@ -76,6 +78,9 @@ type Server struct {
 func Listen(options Options) (*Server, error) {
 	server, err := listen(options)
 	if err != nil {
+		if options.Listener != nil {
+			_ = options.Listener.Close()
+		}
 		return nil, fmt.Errorf("peter_sslers listener %s: %w", options.Address, err)
 	}
 	return server, nil
@@ -96,9 +101,11 @@ func listen(options Options) (*Server, error) {
 	if login == nil && !address.IP.IsLoopback() {
 		return nil, errors.New("whoever reaches it could empty the cache: anything but loopback needs a user name and a password")
 	}
-	listener, err := net.ListenTCP("tcp", address)
-	if err != nil {
-		return nil, err
+	listener := options.Listener
+	if listener == nil {
+		if listener, err = net.ListenTCP("tcp", address); err != nil {
+			return nil, err
+		}
 	}
 	if !address.IP.IsLoopback() {
 		options.Log.Warn().Stringer("address", listener.Addr()).Msg("peter_sslers: passwords cross the network unencrypted")
@@ -108,6 +115,9 @@ func listen(options Options) (*Server, error) {
 
 // Addr is where it listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Listener is what it listens on.
+func (s *Server) Listener() *net.TCPListener { return s.listener }
 
 // Close stops listening. Serve does that itself.
 func (s *Server) Close() error {

@@ -147,3 +147,29 @@ func TestServeEnds(t *testing.T) {
 		}
 	})
 }
+
+// What is open already is listened on, and closed where it may not be.
+func TestListenOnWhatIsOpen(t *testing.T) {
+	open := func() *net.TCPListener {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener.(*net.TCPListener)
+	}
+	given := open()
+	r := serve(t, func(o *Options) { o.Address, o.Listener = given.Addr().String(), given })
+	if r.url != "http://"+given.Addr().String() {
+		t.Errorf("it listens at %s", r.url)
+	}
+	if status, _, _ := r.ask(t, "GET", prefix+"/status", ""); status != 200 {
+		t.Errorf("status %d", status)
+	}
+	refused := open()
+	if _, err := Listen(Options{Address: "0.0.0.0:0", Listener: refused}); err == nil {
+		t.Error("whoever reaches it may ask")
+	}
+	if _, err := refused.Accept(); err == nil {
+		t.Error("it is open still")
+	}
+}

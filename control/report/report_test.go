@@ -112,8 +112,10 @@ func TestStatusSaysWhatTheDiskDoes(t *testing.T) {
 
 func TestStatusCountsPinsAndLimits(t *testing.T) {
 	var out bytes.Buffer
-	Status(&out, control.Status{Cache: control.CacheStatus{Pinned: 4, PinnedHits: 5, Limited: 6}})
-	for _, want := range []string{"4 pinned by hand", "5 pinned", "6 limited"} {
+	Status(&out, control.Status{
+		Cache: control.CacheStatus{Pinned: 4, PinnedHits: 5, Limited: 6}, Connections: control.Connections{Handshaking: 2, Waiting: 3},
+	})
+	for _, want := range []string{"2 (and 3 waiting) in the handshake", "4 pinned by hand", "5 pinned", "6 limited"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in %s", want, out.String())
 		}
@@ -240,6 +242,14 @@ func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	Status(&out, someStatus())
 	Cert(&out, control.Cert{Issuer: "CN=\u202egro\x1b[31m", Names: []string{"a\u202e"}})
+	at := time.Now()
+	Backends(&out, []control.Backend{{Name: "\x1b", Balance: "\x1b", Servers: []control.BackendServer{{
+		Address: "\u202e", Endpoint: "\x1b", Reason: "\x1b", LastError: "\x07", LastErrorAt: &at, CheckError: "\r",
+	}}, Panic: true}})
+	ServerChanged(&out, control.ServerChange{Backend: "\x1b", Servers: []control.BackendServer{{Address: "\u202e"}}})
+	ConnectionLine(&out, control.Connection{Name: "\x1b", Client: "\x1b", Backend: "\x1b", Server: "\u202e", Stage: "\x1b", Route: "~\u202e"})
+	Killed(&out, control.KillResult{NotOpen: []string{"\x1b"}})
+	Reloaded(&out, control.ReloadResult{Changed: []string{"\x1b"}, AfterARestart: []string{"\x1b"}})
 	CertLine(&out, control.Cert{Issuer: "CN=\u202e", LastError: "\r", Store: "\x1b", RoutedTo: []string{"\x1b"}, Remarks: []string{"\x1b"}})
 	Explanation(&out, control.Explanation{Outcome: "\x1b", Steps: []control.Step{{Step: "x", Result: "\x07"}}, Cached: &control.Cert{Issuer: "\u202e"}})
 	Prefetched(&out, control.PrefetchResult{Reason: "\x1b"})

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hellogate/control"
@@ -40,8 +41,8 @@ func headline(w io.Writer, status control.Status) {
 
 func numbers(w io.Writer, status control.Status) {
 	connections, cache, process := status.Connections, status.Cache, status.Process
-	fmt.Fprintf(w, "connections\t%d active of %d, %d in the handshake, %d since the start, %s in, %s out\n",
-		connections.Active, connections.Limit, connections.Handshaking, connections.Total, size(connections.BytesIn), size(connections.BytesOut))
+	fmt.Fprintf(w, "connections\t%d active of %d, %s in the handshake, %d since the start, %s in, %s out\n",
+		connections.Active, connections.Limit, handshakes(connections), connections.Total, size(connections.BytesIn), size(connections.BytesOut))
 	fmt.Fprintf(w, "cache\t%s in %s of %s, %s, %d pinned by hand; %d remembered as unknown, %d as failing\n",
 		names(cache.Entries), size(cache.Bytes), size(cache.LimitBytes), control.Numbered(cache.Aliases, "of them an alias", "of them aliases"),
 		cache.Pinned, cache.Negative, cache.Failing)
@@ -60,6 +61,15 @@ func numbers(w io.Writer, status control.Status) {
 		fmt.Fprintf(w, ", %d that it failed at by Go", process.RSASignaturesFailed)
 	}
 	fmt.Fprintln(w)
+}
+
+// handshakes says how many are under way, and how many wait for that.
+func handshakes(connections control.Connections) string {
+	text := strconv.FormatInt(connections.Handshaking, 10)
+	if connections.Waiting > 0 {
+		text += fmt.Sprintf(" (and %d waiting)", connections.Waiting)
+	}
+	return text
 }
 
 func disk(w io.Writer, status control.Status) {
@@ -119,20 +129,6 @@ func permission(w io.Writer, status *control.PermissionStatus) {
 	fmt.Fprint(w, "\nPERMISSION\tBREAKER\tYES\tNO\tFAILED\tCUT OFF\tREMEMBERED\tLAST ERROR\n")
 	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", clean(status.URL), guard(status.Breaker, status.RetryIn),
 		status.Yes, status.No, status.Failed, status.CutOff, status.Remembered, clean(cmp.Or(status.LastError, "-")))
-}
-
-// Backends writes the state of the pools.
-func Backends(out io.Writer, list []control.Backend) error {
-	return table(out, func(w io.Writer) { backends(w, list) })
-}
-
-func backends(w io.Writer, list []control.Backend) {
-	fmt.Fprint(w, "BACKEND\tSERVER\tSTATE\tCONNECTIONS\tFAILURES\tLAST ERROR\n")
-	for _, backend := range list {
-		for _, server := range backend.Servers {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", clean(backend.Name), clean(server.Address), server.State, server.Connections, server.Failures, clean(cmp.Or(server.LastError, "-")))
-		}
-	}
 }
 
 func refused(w io.Writer, reasons map[string]uint64) {
