@@ -9,10 +9,10 @@ SOAK     ?= 20m
 BENCH    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench scalebench gobench fuzz soak profile
+.PHONY: help build test lint bench routebench scalebench gobench fuzz soak profile
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 14
 
 build: ## bin/hellogate
 	go build -trimpath -o bin/hellogate ./cmd/hellogate
@@ -39,7 +39,11 @@ bench: ## hellogate beside HAProxy, hitch and nginx, installed by apt; BENCH="-r
 	@bash .ci/prepare bench
 	@$(MAKE) --no-print-directory build
 	go run ./e2e/bench -hellogate bin/hellogate -o bin/bench.json $(BENCH)
-	@$(MAKE) --no-print-directory scalebench
+	@$(MAKE) --no-print-directory routebench scalebench
+
+routebench: ## the match of a name among 100,000 exact routes
+	go test -run '^$$' -bench 'TableFind/(exact|conditions)' -cpu 1 ./sni
+	go test -run '^$$' -bench Routes -cpu 1 ./e2e/bench
 
 scalebench: ## the cache with 1,000,000 names: look-ups, a flood of unknown ones, a start from disk; 4 GB and some minutes
 	go test -run '^$$' -bench ScaleLookup -benchtime 2000000x -cpu 1 -timeout 30m ./cache

@@ -117,6 +117,7 @@ type gate struct {
 	ended   chan struct{}
 	ending  bool // it was told to end
 	stopped atomic.Bool
+	launch  func(*exec.Cmd) error // nil: it is started as it is
 }
 
 const defaults = `
@@ -196,7 +197,11 @@ func (g *gate) runWith(stderr io.Writer, arguments ...string) {
 	g.command.Env = append(os.Environ(), "HELLOGATE_STORE_TOKEN="+storeToken)
 	g.command.Stderr = stderr
 	g.command.WaitDelay = patience
-	if err := g.command.Start(); err != nil {
+	launch := (*exec.Cmd).Start
+	if g.launch != nil {
+		launch = g.launch
+	}
+	if err := launch(g.command); err != nil {
 		g.t.Fatal(err)
 	}
 	go func() {
@@ -373,3 +378,13 @@ func execute(t testing.TB, input, path string, arguments ...string) result {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// logged is how many lines of the log have a text.
+func (g *gate) logged(text string) (count int) {
+	for line := range strings.Lines(g.log.String()) {
+		if strings.Contains(line, text) {
+			count++
+		}
+	}
+	return count
+}

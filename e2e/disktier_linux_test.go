@@ -50,16 +50,6 @@ func (g *gate) shown(name string) (c certStatus) {
 	return c
 }
 
-// logged is how many lines of the log have a text.
-func (g *gate) logged(text string) (count int) {
-	for line := range strings.Lines(g.log.String()) {
-		if strings.Contains(line, text) {
-			count++
-		}
-	}
-	return count
-}
-
 // written waits until the disk tier has so many records.
 func (g *gate) written(records int) {
 	g.t.Helper()

@@ -21,12 +21,19 @@ const (
 	tlvCRC32C    = 0x03
 	tlvUniqueID  = 0x05
 	tlvSSL       = 0x20
+	tlvNetNS     = 0x30
+
+	firstCustom = 0xe0 // types from here to lastCustom are the application's own
+	lastCustom  = 0xef
 
 	sslVersion    = 0x21
 	sslCommonName = 0x22
 	sslCipher     = 0x23
 	sslSignature  = 0x24
 	sslKey        = 0x25
+	sslGroup      = 0x26
+	sslScheme     = 0x27
+	sslClientCert = 0x28
 )
 
 var (
@@ -42,6 +49,8 @@ type proxyHeader struct {
 	UniqueID            []byte
 	Checked             bool // a CRC32C came with it, and is right
 	SSL                 *proxySSL
+	Namespace           string
+	Custom              map[byte]string
 	Raw                 []byte
 }
 
@@ -49,6 +58,7 @@ type proxySSL struct {
 	Client                                       byte // 1: over TLS, 2: a certificate in this connection, 4: in this session
 	Verify                                       uint32
 	Version, CommonName, Cipher, Signature, Keys string
+	Group, Scheme, ClientCert                    string
 }
 
 // readProxyHeader takes one header, and not a byte more, off r.
@@ -198,8 +208,16 @@ func (h *proxyHeader) take(kind byte, value []byte) (err error) {
 		}
 	case tlvSSL:
 		h.SSL, err = decodeProxySSL(value)
+	case tlvNetNS:
+		h.Namespace = string(value)
 	default:
-		return errors.New("unknown here")
+		if kind < firstCustom || kind > lastCustom {
+			return errors.New("unknown here")
+		}
+		if h.Custom == nil {
+			h.Custom = map[byte]string{}
+		}
+		h.Custom[kind] = string(value)
 	}
 	return err
 }
@@ -229,6 +247,7 @@ func decodeProxySSL(value []byte) (*proxySSL, error) {
 	fields := map[byte]*string{
 		sslVersion: &ssl.Version, sslCommonName: &ssl.CommonName, sslCipher: &ssl.Cipher,
 		sslSignature: &ssl.Signature, sslKey: &ssl.Keys,
+		sslGroup: &ssl.Group, sslScheme: &ssl.Scheme, sslClientCert: &ssl.ClientCert,
 	}
 	return ssl, eachTLV(value[5:], func(kind byte, value []byte) error {
 		field, known := fields[kind]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,6 +91,7 @@ func (b *bench) inFigures(what string) string {
 		"{names}", fmt.Sprint(o.names), "{hot}", fmt.Sprint(min(o.names, hotNames)), "{settle}", fmt.Sprintf("%g s", o.settle.Seconds()),
 		"{connections}", fmt.Sprint(b.idleConnections(0)), "{connections-1mb}", fmt.Sprint(b.idleConnections(idleTransfer)),
 		"{refused}", fmt.Sprint(o.scaled(refusedNames)), "{own}", fmt.Sprint(o.scaled(ownNames)),
+		"{routes}", fmt.Sprint(o.scaled(ownRoutes)),
 	).Replace(what)
 }
 
@@ -124,15 +126,19 @@ func (b *bench) all(ctx context.Context) error {
 	return nil
 }
 
-// rates measures what is measured by processor time alone, the proxies in turn for each test.
+// rates measures what needs no long wait, the proxies in turn for each test.
 func (b *bench) rates(ctx context.Context, place placement) {
-	for _, t := range selected(b.options, rate, hot) {
+	for _, t := range selected(b.options, rate, hot, reload) {
 		for _, p := range b.proxies {
 			if ctx.Err() != nil || !b.applies(t, p) {
 				continue
 			}
-			if t.kind == hot {
+			switch t.kind {
+			case hot:
 				b.record(ctx, b.hot(ctx, t, p, place)...)
+				continue
+			case reload:
+				b.record(ctx, b.reload(ctx, t, p, place)...)
 				continue
 			}
 			run := b.steadily(func() result.Run { return b.rate(ctx, t, p, place) })
@@ -172,7 +178,7 @@ func (b *bench) memories(ctx context.Context, place placement) {
 
 // applies tells whether p can do t, as far as is known.
 func (b *bench) applies(t test, p proxy) bool {
-	return (t.certificate != "" || p.hellogate) && !b.unsupported[t.Name+" "+p.name]
+	return (t.certificate != "" || p.hellogate) && !slices.Contains(t.not, p.name) && !b.unsupported[t.Name+" "+p.name]
 }
 
 // record keeps runs, but not one that failed since the benchmark was ended.

@@ -46,10 +46,15 @@ func (s *stage) round(client *child, t test, operations int64, run *result.Run) 
 		return fmt.Errorf("%w%s", err, s.logged())
 	}
 	run.Operations, run.Wall = round.Operations, round.Seconds
+	s.note(run, before, after)
+	return nil
+}
+
+// note keeps what was used between two readings.
+func (s *stage) note(run *result.Run, before, after reading) {
 	run.Processor = (after.proxy - before.proxy).Seconds()
 	run.Foreign = max(0, (after.foreign-before.foreign).Seconds()/after.at.Sub(before.at).Seconds())
 	run.Disturbed = run.Foreign > s.bench.options.maxForeign
-	return nil
 }
 
 // warmUp does what is not to be measured: what a proxy does only once, and the full handshakes before resumed ones.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"slices"
+	"strings"
 	"testing"
 
 	"hellogate/e2e/bench/load"
@@ -47,20 +48,46 @@ func TestSelected(t *testing.T) {
 		{"idle memory", []string{"idle"}, nil, []string{"idle"}},
 		{
 			"all", nil,
-			[]string{"hs-ecdsa", "hs-ecdsa-mlkem", "hs-rsa", "resume", "down", "up", "pingpong", "cold-miss", hotOne},
+			[]string{
+				"hs-ecdsa", "hs-ecdsa-mlkem", "hs-rsa", "resume", "down", "up", "passthrough-down", "passthrough-up", "pingpong",
+				"cold-miss", hotOne, "refuse", "refuse-ip", "reload",
+			},
 			[]string{"idle", "idle-1mb", unknown},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			o := options{tests: test.asked}
-			if got := namesOf(selected(o, rate, hot)); !slices.Equal(got, test.rates) {
+			if got := namesOf(selected(o, rate, hot, reload)); !slices.Equal(got, test.rates) {
 				t.Errorf("rates: %v", got)
 			}
 			if got := namesOf(selected(o, memory, flood)); !slices.Equal(got, test.memory) {
 				t.Errorf("memory: %v", got)
 			}
 		})
+	}
+}
+
+// A proxy is asked for nothing that it can't do.
+func TestApplies(t *testing.T) {
+	able := map[string]string{ // the proxies
+		"down":             "haproxy hitch nginx baseline hellogate",
+		"passthrough-down": "haproxy nginx baseline hellogate",
+		"refuse-ip":        "haproxy nginx baseline hellogate",
+		"reload":           "baseline hellogate",
+		"cold-miss":        "baseline hellogate",
+	}
+	b := &bench{}
+	for _, measured := range tests {
+		var can []string
+		for _, p := range known() {
+			if b.applies(measured, p) {
+				can = append(can, p.name)
+			}
+		}
+		if want, listed := able[measured.Name]; listed && strings.Join(can, " ") != want {
+			t.Errorf("%s: %v", measured.Name, can)
+		}
 	}
 }
 

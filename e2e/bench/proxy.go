@@ -41,6 +41,9 @@ type setting struct {
 	MaxConnections       int64
 	MaxDescriptors       int64
 	PostQuantum          bool
+	Passthrough          bool
+	Limit                string   // connections or connections_per_ip: what is 1; a proxy that has no such limit refuses everyone
+	Routes               []string // names that have a route of their own
 	Root                 bool
 	Module               string // nginx's stream module, where it isn't built in
 }

@@ -81,7 +81,10 @@ func (b *bench) setting(t test, place placement, folder, backend string) (settin
 	s := setting{
 		Listen: address, Backend: backend, Files: b.files[t.certificate], Folder: folder, Config: filepath.Join(folder, "config"),
 		Threads: place.threads, MaxConnections: b.maxConnections, MaxDescriptors: 2*b.maxConnections + ownDescriptors,
-		PostQuantum: t.postQuantum, Root: os.Geteuid() == 0, Module: streamModule(),
+		PostQuantum: t.postQuantum, Passthrough: t.plan.Plain, Limit: t.limit, Root: os.Geteuid() == 0, Module: streamModule(),
+	}
+	if t.kind == reload {
+		s.Routes = routes(b.options.scaled(ownRoutes), 0)
 	}
 	if t.certificate == "" {
 		s.Store, s.TokenFile = b.store.address, b.store.tokenFile

@@ -17,6 +17,7 @@ const (
 	memory             // resident memory of a connection
 	flood              // both, of refused names
 	names              // resident memory of a name in the cache
+	reload             // time that a new configuration takes
 )
 
 // test is a thing that is measured, and how.
@@ -25,14 +26,17 @@ type test struct {
 	kind        kind
 	plan        load.Plan
 	operations  int64
-	certificate string // ecdsa or rsa; none: from the store, which hellogate alone can ask
-	postQuantum bool   // the proxy is not held to X25519 and P-256
-	disk        bool   // what is cached is kept on disk, too
-	resumed     bool   // all operations but a few have to be resumed handshakes
+	certificate string   // ecdsa or rsa; none: from the store, which hellogate alone can ask
+	postQuantum bool     // the proxy is not held to X25519 and P-256
+	disk        bool     // what is cached is kept on disk, too
+	resumed     bool     // all operations but a few have to be resumed handshakes
+	limit       string   // the proxy's that is reached: see setting
+	not         []string // proxies that can't do it
 }
 
 const (
 	microseconds   = "µs"
+	milliseconds   = "ms"
 	secondsPerGB   = "s/GB"
 	kibibytes      = "KiB"
 	mebibytes      = "MiB"
@@ -46,6 +50,8 @@ const (
 	idleTransfer   = 1_000_000
 	refusedNames   = 10_000
 	ownNames       = 20_000
+	ownRoutes      = 10_000
+	reloads        = 5
 	handshakesEach = "handshake, an echo of one byte, the end"
 )
 
@@ -91,6 +97,26 @@ var tests = []test{
 		certificate: "ecdsa",
 	},
 	{
+		Test: result.Test{
+			Name: "passthrough-down", Unit: secondsPerGB, Against: result.HAProxy,
+			What: "bulk from the backend to the client over 4 connections that are passed through by the name in their ClientHello; HAProxy with option splice-auto, " +
+				"and splice-request and splice-response, without which it rarely splices this; nginx with ssl_preread; behind the ClientHello the bytes are not encrypted, which no proxy looks at",
+		},
+		plan:        load.Plan{Mode: load.Down, Names: fixed, Connections: 4, Plain: true},
+		operations:  4_000_000_000,
+		certificate: "ecdsa",
+		not:         []string{"hitch"},
+	},
+	{
+		Test: result.Test{
+			Name: "passthrough-up", Unit: secondsPerGB, Against: result.HAProxy, What: "the same from the client to the backend",
+		},
+		plan:        load.Plan{Mode: load.Up, Names: fixed, Connections: 4, Plain: true},
+		operations:  4_000_000_000,
+		certificate: "ecdsa",
+		not:         []string{"hitch"},
+	},
+	{
 		Test:        result.Test{Name: "pingpong", Unit: microseconds, What: "64 bytes and their echo, on 50 connections", Against: result.BestPeer},
 		plan:        load.Plan{Mode: load.PingPong, Names: fixed, Connections: 50},
 		operations:  80_000,
@@ -132,6 +158,36 @@ var tests = []test{
 	{
 		Test: result.Test{Name: unknownMemory, Unit: mebibytes, What: "resident memory gained by {refused} of those, {settle} later"},
 		kind: flood,
+	},
+	{
+		Test: result.Test{
+			Name: "refuse", Unit: microseconds, Against: result.HAProxy,
+			What: "a connection refused at accept, as limits.connections is reached; HAProxy with tcp-request connection reject, nginx with deny; the flood is what one processor makes of it",
+		},
+		plan:        load.Plan{Mode: load.Limited, Connections: 16},
+		operations:  50_000,
+		certificate: "ecdsa", limit: "connections",
+		not: []string{"hitch"},
+	},
+	{
+		Test: result.Test{
+			Name: "refuse-ip", Unit: microseconds, Against: result.HAProxy,
+			What: "the same, as limits.connections_per_ip is reached; HAProxy with tcp-request connection reject if sc0_conn_cur is too high, nginx with limit_conn",
+		},
+		plan:        load.Plan{Mode: load.Limited, Connections: 16},
+		operations:  50_000,
+		certificate: "ecdsa", limit: "connections_per_ip",
+		not: []string{"hitch"},
+	},
+	{
+		Test: result.Test{
+			Name: "reload", Unit: milliseconds,
+			What: "time of a reload with {routes} routes, half of them new, and {connections} connections, each of which has a byte echoed afterwards; hellogate's alone: no peer swaps its configuration within a process",
+		},
+		kind:        reload,
+		plan:        load.Plan{Mode: load.Keep, Names: fixed},
+		certificate: "ecdsa",
+		not:         result.Peers,
 	},
 	{
 		Test: result.Test{Name: "name-ecdsa", Unit: bytesEach, What: "resident memory of a name in the cache with an ECDSA P-256 certificate of its own under a shared intermediate, of {own}, {settle} after the last was fetched"},

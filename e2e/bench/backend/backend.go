@@ -14,7 +14,8 @@ import (
 )
 
 // What a client asks for, as a first byte. Send and Receive are followed by a number of bytes, big-endian in 8 of
-// them, and by another command when they are done.
+// them, and by another command when they are done. So is a ClientHello, for which nothing is done: a proxy that passes a
+// client through does not see that its bytes are not encrypted.
 const (
 	Echo    = 'e' // sends everything back, this byte included
 	Send    = 'd' // sends so many bytes
@@ -25,6 +26,7 @@ const (
 const (
 	chunk     = 256 << 10
 	signature = "\r\n\r\n\x00\r\nQUIT\n" // of a PROXY header of version 2
+	hello     = 0x16                     // begins a TLS record of a handshake (RFC 8446, section 5.1)
 )
 
 // Serve answers on listener until that is closed, and returns when the connections have ended.
@@ -59,6 +61,8 @@ func serve(connection net.Conn) error {
 		switch command {
 		case Echo:
 			return echo(connection, reader)
+		case hello:
+			err = skipRecord(reader)
 		case Send:
 			err = send(connection, reader)
 		case Receive:
@@ -97,6 +101,16 @@ func skipText(reader *bufio.Reader) error {
 	if err == nil && !strings.HasPrefix(line, "PROXY ") {
 		err = errors.New("no PROXY header")
 	}
+	return err
+}
+
+// skipRecord skips what is left of a TLS record.
+func skipRecord(reader *bufio.Reader) error {
+	var header [4]byte
+	if _, err := io.ReadFull(reader, header[:]); err != nil {
+		return err
+	}
+	_, err := reader.Discard(int(binary.BigEndian.Uint16(header[2:])))
 	return err
 }
 

@@ -28,6 +28,7 @@ func TestServe(t *testing.T) {
 		{"bytes to receive", v2Header + "u" + number(5) + "12345", "k"},
 		{"many bytes", v2Header + "u" + number(uint64(len(much))) + much, "k"},
 		{"one after the other", v2Header + "d" + number(2) + "u" + number(1) + "1" + "echo", "\x00\x00kecho"},
+		{"a hello before it", v2Header + "\x16\x03\x01\x00\x03abcecho", "echo"},
 		{"no header", "echo", ""},
 		{"another word", "POST / HTTP/1.1\r\n", ""},
 		{"an unknown command", v2Header + "x", ""},

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -27,6 +28,7 @@ const (
 // dialer makes TLS connections to the proxy as the plan wants them.
 type dialer struct {
 	address string
+	plain   bool
 	config  *tls.Config
 }
 
@@ -36,7 +38,7 @@ func newDialer(plan Plan) (*dialer, error) {
 	if !found {
 		return nil, fmt.Errorf("unknown group %q", plan.Group)
 	}
-	return &dialer{address: plan.Address, config: &tls.Config{
+	return &dialer{address: plan.Address, plain: plan.Plain, config: &tls.Config{
 		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{group},
 		InsecureSkipVerify: true, // verifying a chain would cost the client time, and the proxy none
 		VerifyConnection:   checkConnection,
@@ -71,8 +73,68 @@ func (d *dialer) dial(name string, cache tls.ClientSessionCache) (*tls.Conn, err
 	return connection, nil
 }
 
+// stream makes a connection that is to carry data: over TLS, or behind a ClientHello as it is.
+func (d *dialer) stream(name string) (net.Conn, error) {
+	if !d.plain {
+		return d.dial(name, nil)
+	}
+	connection, err := net.DialTimeout("tcp", d.address, patience)
+	if err != nil {
+		return nil, err
+	}
+	err = connection.SetDeadline(time.Now().Add(patience))
+	if err == nil {
+		_, err = connection.Write(d.hello(name))
+	}
+	if err != nil {
+		connection.Close()
+		return nil, err
+	}
+	return connection, nil
+}
+
+// hello is what a client would send first.
+func (d *dialer) hello(name string) []byte {
+	config, written := d.config.Clone(), &recorder{}
+	config.ServerName = name
+	_ = tls.Client(written, config).Handshake() // ends when it reads
+	return written.first
+}
+
+// recorder is a connection to nobody, which keeps what is written first.
+type recorder struct {
+	net.Conn
+	first []byte
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.first == nil {
+		r.first = bytes.Clone(p)
+	}
+	return len(p), nil
+}
+
+func (r *recorder) Read([]byte) (int, error)         { return 0, io.EOF }
+func (r *recorder) SetWriteDeadline(time.Time) error { return nil } // for an alert
+
+// probePlain makes one connection that is not encrypted.
+func (d *dialer) probePlain(name string) Opened {
+	connection, err := d.stream(name)
+	if err != nil {
+		return Opened{Error: err.Error()}
+	}
+	defer connection.Close()
+	if err := echoByte(connection); err != nil {
+		return Opened{Error: fmt.Sprintf("echo: %v", err)}
+	}
+	return Opened{}
+}
+
 // probe makes one connection and tells what it negotiated.
 func (d *dialer) probe(name string) Opened {
+	if d.plain {
+		return d.probePlain(name)
+	}
 	connection, err := d.dial(name, nil)
 	if err != nil {
 		return Opened{Error: err.Error(), Unsupported: alerted(err, alertHandshakeFailure, alertIllegalParameter, alertMissingExtension)}

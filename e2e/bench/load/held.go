@@ -19,6 +19,10 @@ type held struct {
 }
 
 func (h *held) round(operations int64, tally *tally) {
+	if h.plan.Mode == Keep && len(h.connections) > 0 {
+		h.visit(tally)
+		return
+	}
 	var work shared
 	work.add(operations)
 	var clients sync.WaitGroup
@@ -39,6 +43,35 @@ func (h *held) round(operations int64, tally *tally) {
 		})
 	}
 	clients.Wait()
+}
+
+// visit has every connection echo a byte.
+func (h *held) visit(tally *tally) {
+	var work shared
+	work.add(int64(len(h.connections)))
+	var clients sync.WaitGroup
+	for range burst {
+		clients.Go(func() {
+			for number, more := work.take(); more; number, more = work.take() {
+				if err := echoOnce(h.connections[number]); err != nil {
+					tally.fail(err)
+					continue
+				}
+				tally.operations.Add(1)
+			}
+		})
+	}
+	clients.Wait()
+}
+
+func echoOnce(connection *tls.Conn) error {
+	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if err := echoByte(connection); err != nil {
+		return err
+	}
+	return connection.SetDeadline(time.Time{})
 }
 
 func (h *held) hold(name string, buffer []byte) error {

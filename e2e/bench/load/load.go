@@ -14,8 +14,8 @@ import (
 // Mode is what is done with connections.
 type Mode string
 
-// Modes. An operation is a connection for those that make connections in a round, and for Hold too; it is a byte for
-// Down and Up and a message and its echo for PingPong, which use connections made before the first round.
+// Modes. An operation is a connection for those that make connections in a round, and for Hold and Keep too; it is a byte
+// for Down and Up and a message and its echo for PingPong, which use connections made before the first round.
 const (
 	Handshake Mode = "handshake" // a full handshake, an echo of one byte, the end
 	Resume    Mode = "resume"    // the same with the session of the connection before
@@ -24,6 +24,8 @@ const (
 	Up        Mode = "up"        // bytes to the backend
 	PingPong  Mode = "pingpong"  // messages of 64 bytes and their echoes
 	Hold      Mode = "hold"      // connections that are kept open until the process ends
+	Keep      Mode = "keep"      // the same; from the second round on, a byte and its echo on each of them
+	Limited   Mode = "limited"   // a connection that is ended before a byte is sent, as one that is beyond a limit
 )
 
 // Plan is what a client does, in rounds.
@@ -34,6 +36,7 @@ type Plan struct {
 	Connections int    // at once
 	Group       string // X25519 or X25519MLKEM768: the only one that is offered
 	Transfer    int64  // Hold: bytes each way before a connection is left idle
+	Plain       bool   // Down, Up and PingPong: behind a ClientHello nothing is encrypted
 }
 
 // Names are the names that clients ask for, in turn: Prefix, a number counted up from First, Suffix; with Count, over
@@ -110,7 +113,7 @@ func open(plan Plan) (worker, Opened) {
 		return nil, Opened{Error: err.Error()}
 	}
 	opened := Opened{}
-	if plan.Mode != Refused {
+	if plan.Mode != Refused && plan.Mode != Limited {
 		if opened = dialer.probe(plan.Names.Name(0)); opened.Error != "" {
 			return nil, opened
 		}
@@ -128,8 +131,10 @@ func newWorker(plan Plan, dialer *dialer) (worker, error) {
 		return newVisits(plan, dialer), nil
 	case Down, Up, PingPong:
 		return newStreams(plan, dialer)
-	case Hold:
+	case Hold, Keep:
 		return &held{plan: plan, dialer: dialer}, nil
+	case Limited:
+		return newCrowd(plan)
 	}
 	return nil, fmt.Errorf("unknown mode %q", plan.Mode)
 }

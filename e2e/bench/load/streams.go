@@ -1,9 +1,9 @@
 package load
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 )
@@ -13,7 +13,7 @@ const messageBytes = 64
 // streams are connections that are made first and carry data then.
 type streams struct {
 	plan        Plan
-	connections []*tls.Conn
+	connections []net.Conn
 	work        shared
 }
 
@@ -21,7 +21,7 @@ type streams struct {
 func newStreams(plan Plan, dialer *dialer) (*streams, error) {
 	s := &streams{plan: plan}
 	for range plan.Connections {
-		connection, err := dialer.dial(plan.Names.Name(0), nil)
+		connection, err := dialer.stream(plan.Names.Name(0))
 		if err != nil {
 			s.close()
 			return nil, err
@@ -56,7 +56,7 @@ func (s *streams) round(operations int64, tally *tally) {
 	all.Wait()
 }
 
-func (s *streams) use(connection *tls.Conn, share int64, tally *tally) error {
+func (s *streams) use(connection net.Conn, share int64, tally *tally) error {
 	if s.plan.Mode == PingPong {
 		return s.exchange(connection, tally)
 	}
@@ -72,7 +72,7 @@ func (s *streams) use(connection *tls.Conn, share int64, tally *tally) error {
 }
 
 // exchange sends messages, each when the echo of the one before is there.
-func (s *streams) exchange(connection *tls.Conn, tally *tally) error {
+func (s *streams) exchange(connection net.Conn, tally *tally) error {
 	message := make([]byte, messageBytes)
 	for {
 		if _, more := s.work.take(); !more {
