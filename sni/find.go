@@ -8,6 +8,9 @@ package sni
 // through to the next. Only "*" matches a client that sent no name. Find
 // allocates nothing.
 func (t *Table[T]) Find(query Query) (value T, pattern Pattern, ok bool) {
+	if only, ok := t.alone[query.Name]; ok {
+		return only.value, only.pattern, true
+	}
 	found := t.find(&query, nil)
 	if found == nil {
 		return value, pattern, false

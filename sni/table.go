@@ -22,6 +22,9 @@ type Rule[T any] struct {
 // A Table finds the rule for a hello. It is immutable and safe for concurrent
 // use: a change is a new table, swapped in whole.
 type Table[T any] struct {
+	// alone has the exact names with one rule that asks for nothing else, as most
+	// are: they are found without reading any more of the table.
+	alone    map[string]alone[T]
 	exact    map[string][]candidate[T]
 	children map[string][]candidate[T] // "*." patterns, by what follows the "*."
 	suffixes map[string][]candidate[T] // "." patterns, by what follows the "."
@@ -34,6 +37,12 @@ type Table[T any] struct {
 type group[T any] struct {
 	regexp     Regexp
 	candidates []candidate[T]
+}
+
+// alone is what Find returns for a name that only one rule can take.
+type alone[T any] struct {
+	value   T
+	pattern Pattern
 }
 
 // A candidate is a rule under one of its names. Those of one name stand in the
@@ -75,7 +84,17 @@ func NewTable[T any](rules []Rule[T]) (*Table[T], error) {
 	if conflicts := table.order(); len(conflicts) > 0 {
 		return nil, conflicts
 	}
+	table.setAlone()
 	return table, nil
+}
+
+func (t *Table[T]) setAlone() {
+	t.alone = make(map[string]alone[T], len(t.exact))
+	for name, candidates := range t.exact {
+		if only := candidates[0]; len(candidates) == 1 && only.when == nil {
+			t.alone[name] = alone[T]{only.value, only.pattern}
+		}
+	}
 }
 
 func (t *Table[T]) sizeOfRegexps() int {

@@ -118,7 +118,7 @@ func (c *connection) open(life context.Context) (Reason, error) {
 // end sees to what is left of a connection that is over, whatever it came to.
 func (c *connection) end(reason Reason, err error) {
 	if c.strand.IsCut() {
-		reason = c.cutBy()
+		reason, err = c.cutBy(), nil // what failed then failed for that reason
 	}
 	c.release(reason)
 	c.server.ended.add(reason)

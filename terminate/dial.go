@@ -42,8 +42,9 @@ func (c *connection) dial(life context.Context, header []byte) error {
 	if err == nil {
 		return nil
 	}
-	failures = slices.Compact(append(failures, err.Error()))
-	return &refusal{dialReason(err), AlertInternalError, fmt.Errorf("backend %s: %s", c.to.backend.Name, strings.Join(failures, "; "))}
+	prefix := fmt.Sprintf("backend %s: ", c.to.backend.Name) // which the pool's own error has already
+	failures = slices.Compact(append(failures, strings.TrimPrefix(err.Error(), prefix)))
+	return &refusal{dialReason(err), AlertInternalError, errors.New(prefix + strings.Join(failures, "; "))}
 }
 
 func dialReason(err error) Reason {

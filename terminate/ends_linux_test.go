@@ -61,17 +61,17 @@ func waitDelivered(t *testing.T, conn *net.TCPConn) {
 // what it sent.
 func TestDeadReceiver(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 2 s")
+		t.Skip("takes 4 s")
 	}
 	t.Parallel()
-	const idle = 300 * time.Millisecond
+	const idle = 600 * time.Millisecond
 	b := startTiny(t, func(o *setup) {
 		o.Timeouts.Idle = idle
 		setBuffer(t, o.Listeners[0].Socket.(*net.TCPListener), syscall.SO_SNDBUF, tinyBuffer)
 	})
 	var slow *slowConn
 	client, backend := b.tinyPair(func(raw net.Conn) net.Conn {
-		slow = &slowConn{raw, slowly{Reader: raw, piece: 1 << 10, pause: 20 * time.Millisecond}}
+		slow = &slowConn{raw, slowly{Reader: raw, piece: 1 << 10, pause: 40 * time.Millisecond}}
 		return slow
 	})
 	data := filled(80_000) // more than the server takes at once, and less than its kernel holds besides
