@@ -27,7 +27,7 @@ func TestConnectionLimit(t *testing.T) {
 		c.wantEcho(t, "still here")
 	}
 	w.await("line about the limit", func(e entry) bool {
-		return e.text("level") == "warn" && strings.Contains(e.text("message"), "limit reached")
+		return e.text("level") == "warn" && strings.Contains(e.text("message"), "a limit is reached")
 	})
 	open[0].Close()
 	w.eventually("the next one is served", func() bool { return w.serves("a.example") })

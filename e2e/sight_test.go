@@ -255,7 +255,11 @@ func parseMetrics(t testing.TB, text string) map[string]float64 {
 		}
 		value, err := strconv.ParseFloat(sample[3], 64)
 		_, again := series[sample[1]+sample[2]]
-		if err != nil || again || sample[1] != current || kinds[current] == "" {
+		name := sample[1]
+		if kinds[current] == "histogram" {
+			name = regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
+		}
+		if err != nil || again || name != current || kinds[current] == "" {
 			t.Errorf("no number, again, or not below its type: %q", line)
 		}
 		series[sample[1]+sample[2]] = value
