@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"iter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -67,16 +69,21 @@ func wantedCerts(c *cli.Context) (wanted control.CertsRequest, err error) {
 }
 
 func listCerts(c *cli.Context, asked *control.Client, out *output, wanted control.CertsRequest) error {
+	return list(out, asked.Certs(c.Context, wanted), report.CertsHead, report.CertLine)
+}
+
+// list writes a line for each of a stream, as they come; above them, if there are any, a head.
+func list[T any](out *output, all iter.Seq2[T, error], head func(io.Writer) error, line func(io.Writer, T) error) error {
 	first := true
-	for cert, err := range asked.Certs(c.Context, wanted) {
+	for each, err := range all {
 		if err != nil {
 			return err
 		}
 		if first {
-			report.CertsHead(out)
+			_ = head(out) // out keeps its error
 			first = false
 		}
-		if err := report.CertLine(out, cert); err != nil {
+		if err := line(out, each); err != nil {
 			return out.err
 		}
 	}

@@ -74,20 +74,7 @@ func checkedConnections(c *cli.Context, wanted control.ConnectionsRequest) (cont
 }
 
 func listConnections(c *cli.Context, asked *control.Client, out *output, wanted control.ConnectionsRequest) error {
-	first := true
-	for connection, err := range asked.Connections(c.Context, wanted) {
-		if err != nil {
-			return err
-		}
-		if first {
-			report.ConnectionsHead(out)
-			first = false
-		}
-		if err := report.ConnectionLine(out, connection); err != nil {
-			return out.err
-		}
-	}
-	return out.err
+	return list(out, asked.Connections(c.Context, wanted), report.ConnectionsHead, report.ConnectionLine)
 }
 
 func killCommand() *cli.Command {

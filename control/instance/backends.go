@@ -145,12 +145,10 @@ func passOn(settings []config.TLVType) (fields []proxyproto.TLV) {
 	return fields
 }
 
-// everyField has all that can be passed on: not what is about its own header, nor the parts of another.
+// everyField has all that can be passed on.
 func everyField() (fields []proxyproto.TLV) {
 	for n := range 256 {
-		field := proxyproto.TLV(n)
-		inSSL := field > proxyproto.SSL && field <= proxyproto.SSLClientCertificate
-		if field != proxyproto.CRC32C && field != proxyproto.NoOp && !inSSL {
+		if field := proxyproto.TLV(n); field.Passes() {
 			fields = append(fields, field)
 		}
 	}

@@ -183,10 +183,7 @@ func (i *Instance) makeRoutes(p *plane) error {
 		if err != nil {
 			return describe(p.config, fmt.Sprintf("routes[%d]", index), err)
 		}
-		match := settings.Match
-		rules = append(rules, sni.Rule[*terminate.Route]{
-			Names: match.Names, Regexps: match.NamesRegex, ALPN: match.ALPN, Clients: match.ClientIPs, Listeners: match.Listeners, Value: route,
-		})
+		rules = append(rules, config.RuleFor(settings.Match, route))
 	}
 	table, err := sni.NewTable(rules)
 	if err != nil {

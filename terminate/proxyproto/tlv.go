@@ -84,6 +84,10 @@ func ParseTLV(text string) (TLV, error) {
 
 func (t TLV) custom() bool { return t >= FirstCustom && t <= LastCustom }
 
+// Passes reports whether a received field of type t can be sent on by itself: it is neither about the header it came in nor
+// within the SSL field.
+func (t TLV) Passes() bool { return t != CRC32C && t != NoOp && !t.ofSSL() }
+
 // ofSSL reports whether t is a field within the SSL field.
 func (t TLV) ofSSL() bool { return t > SSL && t <= SSLClientCertificate }
 
