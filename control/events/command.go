@@ -3,13 +3,14 @@ package events
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"hellogate/store/acme/program"
 )
 
 const (
@@ -48,7 +49,7 @@ type CommandOptions struct {
 type Command struct {
 	options CommandOptions
 	life    context.Context // of the runs
-	end     context.CancelFunc
+	end     context.CancelCauseFunc
 	workers sync.WaitGroup
 
 	mu      sync.Mutex // never held while anything runs or is logged
@@ -75,13 +76,8 @@ type CommandStats struct {
 
 // NewCommand checks options. Whether the program is there is seen when it is run. Close it.
 func NewCommand(options CommandOptions) (*Command, error) {
-	if len(options.Argv) == 0 || options.Argv[0] == "" {
-		return nil, errors.New("event command: no program")
-	}
-	for _, argument := range options.Argv {
-		if strings.ContainsRune(argument, 0) {
-			return nil, errors.New("event command: an argument with a NUL")
-		}
+	if err := program.Check(options.Argv); err != nil {
+		return nil, fmt.Errorf("event command: %w", err)
 	}
 	for _, kind := range options.Events {
 		if err := CheckKind(kind); err != nil {
@@ -92,7 +88,7 @@ func NewCommand(options CommandOptions) (*Command, error) {
 		options.Timeout = defaultTimeout
 	}
 	c := &Command{options: options, lines: make(map[string]*line)}
-	c.life, c.end = context.WithCancel(context.Background())
+	c.life, c.end = context.WithCancelCause(context.Background())
 	return c, nil
 }
 
@@ -177,11 +173,11 @@ func (c *Command) next() (event Event, found bool) {
 }
 
 // done lets the next event of the same name have its turn.
-func (c *Command) done(event Event, ended outcome) {
+func (c *Command) done(event Event, ended program.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Runs++
-	if ended.err != nil {
+	if ended.Err != nil {
 		c.stats.Failed++
 	}
 	name := nameOf(event)
@@ -207,10 +203,10 @@ func (c *Command) Close() {
 	if lost > 0 {
 		c.options.Log.Warn().Uint64("count", lost).Str("command", c.options.Argv[0]).Msg("event command: events dropped")
 	}
-	killed := time.AfterFunc(closeWait, c.end)
+	killed := time.AfterFunc(closeWait, func() { c.end(errClosing) })
 	defer killed.Stop()
 	c.workers.Wait()
-	c.end()
+	c.end(errClosing)
 }
 
 // Stats returns what was counted until now.

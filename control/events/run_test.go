@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hellogate/store/acme/program"
 )
 
 // TestCommandTimeout: one that hangs is killed with what it started, and the next of its name is run.
@@ -24,7 +26,7 @@ func TestCommandTimeout(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %s", took)
 	}
-	if got := log.lines(`"level":"warn"`, `"event":"fetched"`, `"exit_code":-1`, errTimeout.Error()); len(got) != 1 {
+	if got := log.lines(`"level":"warn"`, `"event":"fetched"`, `"exit_code":-1`, program.ErrTimeout.Error()); len(got) != 1 {
 		t.Errorf("logged %q", log.lines())
 	}
 	if got := log.lines(`"level":"info"`, `"event":"renewed"`, `"exit_code":0`); len(got) != 1 {
@@ -77,8 +79,8 @@ func TestCommandOutput(t *testing.T) {
 	c, _, log := script(t, `head -c 500000 /dev/zero | tr '\0' 'x'; head -c 548576 /dev/zero >&2`, nil)
 	c.Publish(Event{Event: Fetched, Name: "a.example"})
 	ran(t, c, 1)
-	got := log.lines(`"exit_code":0`, strings.Repeat("x", outputBytes), fmt.Sprintf(`"output_more_bytes":%d`, 1<<20-outputBytes))
-	if len(got) != 1 || len(got[0]) > outputBytes+500 {
+	got := log.lines(`"exit_code":0`, strings.Repeat("x", program.OutputBytes), fmt.Sprintf(`"output_more_bytes":%d`, 1<<20-program.OutputBytes))
+	if len(got) != 1 || len(got[0]) > program.OutputBytes+500 {
 		t.Errorf("logged %.500q", log.lines())
 	}
 }
@@ -114,22 +116,15 @@ func TestCommandIgnoresInput(t *testing.T) {
 
 func TestCommandMissing(t *testing.T) {
 	folder := t.TempDir()
-	for _, program := range []string{"hellogate-no-such-program", filepath.Join(folder, "missing"), folder} {
-		c, _, log := script(t, "", func(o *CommandOptions) { o.Argv = []string{program} })
+	for _, file := range []string{"hellogate-no-such-program", filepath.Join(folder, "missing"), folder} {
+		c, _, log := script(t, "", func(o *CommandOptions) { o.Argv = []string{file} })
 		c.Publish(Event{Event: Fetched, Name: "a.example"})
 		ran(t, c, 1)
-		if got := log.lines(`"level":"warn"`, `"exit_code":-1`, `"reason"`, program); len(got) != 1 {
+		if got := log.lines(`"level":"warn"`, `"exit_code":-1`, `"reason"`, file); len(got) != 1 {
 			t.Errorf("logged %q", log.lines())
 		}
 		if c.Stats().Failed != 1 {
 			t.Errorf("%+v", c.Stats())
 		}
-	}
-}
-
-func TestCommandWithoutPath(t *testing.T) {
-	t.Setenv("PATH", "")
-	if got := environment(Fetched, "a.example"); got[0] != "PATH="+defaultPath {
-		t.Errorf("%q", got)
 	}
 }
