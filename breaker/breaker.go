@@ -138,6 +138,16 @@ func New(name string, next store.Store, options Options) *Breaker {
 	}
 }
 
+// Limit has it open after so many failures in a row, and for so long, as
+// [Options] say them. Its state stays as it is, and an open breaker lets its
+// probe through when it was to.
+func (b *Breaker) Limit(failures int, reset time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.options.Failures, b.options.Reset = failures, reset
+	b.options = b.options.withDefaults()
+}
+
 // Fetch asks the store, or, while the breaker is open, returns at once a
 // [*store.Failure] that has CutOff set and, in RetryAfter, how long the breaker
 // stays so.

@@ -635,3 +635,31 @@ func TestDo(t *testing.T) {
 		t.Errorf("log: %s", text)
 	}
 }
+
+// Other limits leave the state as it is: an open breaker stays open as long as it was to.
+func TestLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New("test", &fake{all: errUnreachable}, Options{Failures: 2, Reset: time.Minute})
+		fetch := func() { b.Fetch(t.Context(), store.Request{Name: "a.example"}) }
+		fetch()
+		b.Limit(3, 10*time.Second)
+		fetch()
+		if got := b.Status().State; got != Closed {
+			t.Fatalf("%s after 2 failures of 3", got)
+		}
+		fetch()
+		if got := b.Status(); got.State != Open || got.RetryIn != 10*time.Second {
+			t.Fatalf("%+v", got)
+		}
+		b.Limit(0, 0)
+		time.Sleep(9 * time.Second)
+		if got := b.Status(); got.State != Open || got.RetryIn != time.Second || got.Failures != 3 {
+			t.Fatalf("%+v", got)
+		}
+		time.Sleep(2 * time.Second)
+		fetch()
+		if got := b.Status(); got.State != Open || got.RetryIn != defaultReset {
+			t.Fatalf("%+v", got)
+		}
+	})
+}

@@ -62,7 +62,7 @@ func (b *Breaker) become(state State) *change {
 	changed := &change{from: b.status.State, to: state, failures: b.status.Failures, names: len(b.failing)}
 	if state == Open {
 		b.othersAsked = false
-		changed.err = b.status.LastError
+		changed.err, changed.reset = b.status.LastError, b.options.Reset
 	}
 	b.status.State = state
 	b.generation++
@@ -75,6 +75,7 @@ type change struct {
 	from, to        State
 	failures, names int
 	err             string // why it opened
+	reset           time.Duration
 }
 
 func (b *Breaker) report(changed *change) {
@@ -89,5 +90,5 @@ func (b *Breaker) report(changed *change) {
 	b.options.Log.Error().Str(b.options.Kind, b.name).
 		Stringer("from", changed.from).Stringer("to", changed.to).
 		Int("failures", changed.failures).Int("names", changed.names).
-		Float64("retry_in_seconds", b.options.Reset.Seconds()).Str("error", changed.err).Msg("breaker")
+		Float64("retry_in_seconds", changed.reset.Seconds()).Str("error", changed.err).Msg("breaker")
 }

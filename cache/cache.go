@@ -86,6 +86,7 @@ type Cache struct {
 	guard    guard
 	budget   budget
 	trusted  map[string]int64 // by store: since when, by the wall, what it answered before does not count as fresh
+	replaced map[string]int64 // by store: since when, by the wall, it is another that has its name
 	events   []event          // to be logged at unlock
 	told     []Event          // to be told at unlock
 	// permissionSaid and damageSaid are when it was last logged that permission could not be asked, or that what the disk
@@ -115,7 +116,7 @@ func New(options Options) *Cache {
 		asking:  make(map[*flight]bool),
 		queue:   newQueue(),
 		budget:  newBudget(options.Lookups),
-		trusted: make(map[string]int64),
+		trusted: make(map[string]int64), replaced: make(map[string]int64),
 	}
 	c.clock.start = time.Now()
 	c.life, c.end = context.WithCancel(context.Background())

@@ -15,12 +15,13 @@ type flush struct {
 	names   map[string]bool
 	pattern sni.Pattern // the zero Pattern: none
 	all     bool
+	where   func(name string) bool // nil: none
 	// fingerprint, when it is set, is what names does not tell before they are found.
 	fingerprint *[32]byte
 }
 
 func (f *flush) takes(name string) bool {
-	return f.all || f.names[name] || f.pattern.Match(name)
+	return f.all || f.names[name] || f.pattern.Match(name) || f.where != nil && f.where(name)
 }
 
 // flushed reports whether a name was flushed since the store was asked.
@@ -297,7 +298,7 @@ func (d *denials) taken(wanted *flush) []string {
 			names = append(names, hostOf(key))
 		}
 	}
-	if !wanted.all && wanted.pattern == (sni.Pattern{}) {
+	if !wanted.all && wanted.where == nil && wanted.pattern == (sni.Pattern{}) {
 		for name := range wanted.names {
 			take(name)
 			take(keyOf(name, true))

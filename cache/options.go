@@ -58,13 +58,15 @@ type Options struct {
 	Log zerolog.Logger
 }
 
+const defaultFetches = 64
+
 func (o Options) withDefaults() Options {
 	setDefault(&o.Size, 512<<20)
 	setDefault(&o.MinTTL, 5*time.Minute)
 	setDefault(&o.NegativeTTL, 30*time.Second)
 	setDefault(&o.WithdrawAfter, 10*time.Minute)
 	setDefault(&o.LookupTimeout, 5*time.Second)
-	setDefault(&o.Fetches, 64)
+	setDefault(&o.Fetches, defaultFetches)
 	setDefault(&o.RouteTTL, time.Minute)
 	if o.Signer == nil {
 		o.Signer = func(key crypto.Signer) crypto.Signer { return key }

@@ -138,6 +138,9 @@ func (c *Cache) doubt(next *held, from restored, now moment) {
 	if from.fetched <= c.trusted[from.store] || from.fetched <= c.trusted[""] || from.fetched > now.wall {
 		next.stale = min(next.stale, now.mono-1)
 	}
+	if from.fetched <= c.replaced[from.store] {
+		next.validator = nil
+	}
 	if latest := now.after(min(now.until(next.notAfter), century)); next.stale > latest {
 		next.stale = now.mono
 	}

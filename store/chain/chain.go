@@ -47,51 +47,49 @@ type Link struct {
 
 // Chain is a [store.Store] and a [store.Watcher] made of several. It is safe for concurrent use.
 type Chain struct {
-	links []*link
-	log   zerolog.Logger
+	log zerolog.Logger
 
 	life    context.Context // of writes
 	end     context.CancelFunc
-	closing chan struct{}
-	close   func()
 	writers sync.WaitGroup
+
+	mu       sync.Mutex  // never held while a store is asked, watched or written to
+	current  *generation // the links that are asked
+	watching *watching   // nil: nobody is told of changes
+	closed   bool
 }
 
 var _ store.Watcher = (*Chain)(nil)
 
-// link is a Link at work.
+// link is a Link at work. What it points to goes on in the link that takes its place.
 type link struct {
 	Link
 	places chan struct{} // those that ask hold one each; nil: no bound
 	writer *writer       // nil: nothing is written back
-	passed throttle      // of log lines
-	sight  sight         // of Watcher
+	passed *throttle     // of log lines
+	sight  *sight        // of Watcher
+	watch  *watch        // nil: it is not watched
 }
 
 // New returns the chain of links, the first to be asked first. Close it.
 func New(links []Link, log zerolog.Logger) *Chain {
-	c := &Chain{log: log, closing: make(chan struct{})}
-	c.close = sync.OnceFunc(func() { close(c.closing) })
+	c := &Chain{log: log}
 	c.life, c.end = context.WithCancel(context.Background())
-	for i, each := range links {
-		if each.WriteTimeout <= 0 {
-			each.WriteTimeout = defaultWriteTimeout
-		}
-		added := &link{Link: each}
-		if each.Fetches > 0 {
-			added.places = make(chan struct{}, each.Fetches)
-		}
-		if last := i == len(links)-1; each.WriteBack && each.Writer != nil && !last {
-			added.writer = c.startWriter(each)
-		}
-		c.links = append(c.links, added)
-	}
+	c.current = newGeneration()
+	c.fill(c.current, links)
 	return c
 }
 
 // Close waits for writes under way, for two seconds, then cancels them. Fetches go on; nothing more is written back.
 func (c *Chain) Close() {
-	c.close()
+	c.mu.Lock()
+	c.closed = true
+	for _, each := range c.current.links {
+		if each.writer != nil {
+			each.writer.close()
+		}
+	}
+	c.mu.Unlock()
 	defer c.end()
 	cancelled := time.AfterFunc(closeWait, c.end)
 	defer cancelled.Stop()
@@ -123,11 +121,13 @@ func (c *Chain) Close() {
 // Bundle.Store is the Name of the link that answered. request.Validator goes to the link that has the name request.From
 // alone, or, if that is empty, to the only link of the chain.
 func (c *Chain) Fetch(ctx context.Context, request store.Request) (*store.Bundle, error) {
-	links := c.matching(request.Name)
+	asked := c.enter()
+	defer c.leave(asked)
+	links := asked.matching(request.Name)
 	if len(links) == 0 {
 		return nil, fmt.Errorf("stores: get %q: no store is to be asked for that name: %w", request.Name, store.ErrUnknown)
 	}
-	w := &walk{request: request, alone: len(c.links) == 1}
+	w := &walk{request: request, alone: len(asked.links) == 1}
 	bundle, err := w.along(ctx, links)
 	if err == nil {
 		c.answered(w, bundle)
@@ -138,16 +138,6 @@ func (c *Chain) Fetch(ctx context.Context, request store.Request) (*store.Bundle
 // Takes reports whether the store is asked for a name.
 func (l Link) Takes(name string) bool {
 	return len(l.Names) == 0 || slices.ContainsFunc(l.Names, func(pattern sni.Pattern) bool { return pattern.Match(name) })
-}
-
-func (c *Chain) matching(name string) []*link {
-	matching := make([]*link, 0, len(c.links))
-	for _, each := range c.links {
-		if each.Takes(name) {
-			matching = append(matching, each)
-		}
-	}
-	return matching
 }
 
 // fetch asks the store when there is a place. Who waits for one holds none of another store.

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -73,7 +72,7 @@ func (s *sight) now() Sight {
 // itself it says with a method WatchProblem() error, which not all have.
 func (c *Chain) Sights() map[string]Sight {
 	sights := make(map[string]Sight)
-	for _, each := range c.links {
+	for _, each := range c.links() {
 		if each.Watcher == nil {
 			continue
 		}
@@ -85,15 +84,4 @@ func (c *Chain) Sights() map[string]Sight {
 		sights[each.Name] = found
 	}
 	return sights
-}
-
-// watch tells of the changes in a store, and takes note of whether they can be seen.
-func (l *link) watch(ctx context.Context, changed func(store.Change)) {
-	l.sight.begin()
-	defer l.sight.end()
-	l.Watcher.Watch(ctx, func(change store.Change) {
-		change.Store = l.Name
-		l.sight.take(change)
-		changed(change)
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,8 +65,16 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchNobody: where nobody can tell of changes, somebody may come who can.
 func TestWatchNobody(t *testing.T) {
-	c := New([]Link{{Name: "a", Store: &shelf{}}}, zerolog.Nop())
-	defer c.Close()
-	c.Watch(t.Context(), func(store.Change) { t.Error("a change") })
+	synctest.Test(t, func(t *testing.T) {
+		c := New([]Link{{Name: "a", Store: &shelf{}}}, zerolog.Nop())
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c.Watch(ctx, func(store.Change) { t.Error("a change") })
+		if ctx.Err() == nil {
+			t.Error("nobody watches any more")
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -32,6 +33,10 @@ type writer struct {
 	seed   maphash.Seed
 	queues [writersPerStore]chan write
 	failed throttle
+
+	closing chan struct{}
+	close   func()         // has what waits be written, and nothing after it
+	running sync.WaitGroup // until that is done
 }
 
 type write struct {
@@ -67,11 +72,16 @@ func mayWrite(bundle *store.Bundle) bool {
 }
 
 func (c *Chain) startWriter(into Link) *writer {
-	w := &writer{Link: into, log: c.log, seed: maphash.MakeSeed()}
+	w := &writer{Link: into, log: c.log, seed: maphash.MakeSeed(), closing: make(chan struct{})}
+	w.close = sync.OnceFunc(func() { close(w.closing) })
 	for i := range w.queues {
 		queue := make(chan write, queued)
 		w.queues[i] = queue
-		c.writers.Go(func() { w.run(c.life, c.closing, queue) })
+		w.running.Add(1)
+		c.writers.Go(func() {
+			defer w.running.Done()
+			w.run(c.life, queue)
+		})
 	}
 	return w
 }
@@ -86,14 +96,14 @@ func (w *writer) add(added write) {
 	}
 }
 
-// run makes writes until closing is closed, and then those that wait, while life lasts.
-func (w *writer) run(life context.Context, closing <-chan struct{}, queue <-chan write) {
+// run makes writes until close is called, and then those that wait, while life lasts.
+func (w *writer) run(life context.Context, queue <-chan write) {
 	done := make(receipts)
 	for {
 		select {
 		case next := <-queue:
 			w.write(life, next, done)
-		case <-closing:
+		case <-w.closing:
 			w.drain(life, queue, done)
 			return
 		}
