@@ -6,8 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"sync/atomic"
+
+	"hellogate/terminate/seen"
 )
 
 // The most that the files may hold. A list of 32 MB has a million entries.
@@ -25,8 +26,8 @@ type source struct {
 	trust atomic.Pointer[Trust]
 
 	// Of whoever watches.
-	seen []fs.FileInfo // of the files as they were read; empty: they are to be read
-	said string        // what is wrong with them, as it was last said
+	seen seen.Files // as they were read; nil: they are to be read
+	said string     // what is wrong with them, as it was last said
 }
 
 // look reads the files again if they have changed. It returns an error once.
@@ -41,16 +42,15 @@ func (s *source) look() (changed bool, err error) {
 
 // reread reads the files unless they are as they were, and reports whether it did.
 func (s *source) reread() (changed bool, err error) {
-	// Looked at before they are read: what changes in between is read again the next time.
-	infos, err := s.stat()
+	now, err := seen.Look(s.ca, s.crl)
 	if err != nil {
 		s.seen = nil
 		return false, fmt.Errorf("client certificates: %w", err)
 	}
-	if len(s.seen) > 0 && slices.EqualFunc(s.seen, infos, same) {
+	if s.seen.Same(now) {
 		return false, nil
 	}
-	s.seen = infos
+	s.seen = now
 	made, err := s.load()
 	if err != nil {
 		if _, unread := errors.AsType[*fs.PathError](err); unread {
@@ -61,26 +61,6 @@ func (s *source) reread() (changed bool, err error) {
 	s.said = ""
 	s.trust.Store(made)
 	return true, nil
-}
-
-func (s *source) stat() ([]fs.FileInfo, error) {
-	var infos []fs.FileInfo
-	for _, path := range []string{s.ca, s.crl} {
-		if path == "" {
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		infos = append(infos, info)
-	}
-	return infos, nil
-}
-
-// same reports whether a file is as it was.
-func same(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }
 
 func (s *source) load() (*Trust, error) {

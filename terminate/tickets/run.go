@@ -3,10 +3,10 @@ package tickets
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
+
+	"hellogate/terminate/seen"
 )
 
 // lookEvery is how often a key file is looked at, and keys that are made here.
@@ -51,13 +51,12 @@ func (k *Keys) say(err error) {
 // reread reads the file if it has changed, or could not be used, and reports whether it holds other keys than before or
 // what was said of it is over.
 func (k *Keys) reread() (changed bool, err error) {
-	// Looked at before it is read: what changes in between is read again the next time.
-	info, err := os.Stat(k.file)
+	now, err := seen.Look(k.file)
 	if err != nil {
 		k.seen = nil
 		return false, fmt.Errorf("read the session ticket keys: %w", err)
 	}
-	if k.seen != nil && same(k.seen, info) {
+	if k.seen.Same(now) {
 		return false, nil
 	}
 	keys, err := readKeys(k.file)
@@ -66,12 +65,7 @@ func (k *Keys) reread() (changed bool, err error) {
 		return false, err
 	}
 	changed = k.said != "" || !slices.Equal(keys, k.held())
-	k.seen, k.said = info, ""
+	k.seen, k.said = now, ""
 	k.use(keys)
 	return changed, nil
-}
-
-// same reports whether a file is as it was.
-func same(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }

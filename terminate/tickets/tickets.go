@@ -11,10 +11,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
+
+	"hellogate/terminate/seen"
 )
 
 // Options says where keys come from.
@@ -59,8 +60,8 @@ type Keys struct {
 	keys  []key // the first encrypts
 
 	// Of New, then of Run.
-	seen fs.FileInfo // the file's, as it was read; nil: it is to be read
-	said string      // what was last reported of it
+	seen seen.Files // the file, as it was read; nil: it is to be read
+	said string     // what was last reported of it
 }
 
 // New returns keys that are ready.
