@@ -14,17 +14,19 @@ type stage uint8
 // The stages. The connection is over when it ends in the last one, or early in another.
 const (
 	stageProxy stage = iota // of those that begin with a PROXY header
+	stagePreamble
 	stageHello
 	stageRoute
 	stageCertificate
 	stageHandshake
+	stageStartup // of PostgreSQL's clients
 	stageConnect
 	stageSplice
 	stageCount
 )
 
 func (s stage) String() string {
-	return [...]string{"proxy", "hello", "route", "cert", "handshake", "connect", "splice"}[s]
+	return [...]string{"proxy", "preamble", "hello", "route", "cert", "handshake", "startup", "connect", "splice"}[s]
 }
 
 // stages says where a connection is and how long each stage took. It goes through them in turn, past those that it has no need
@@ -74,6 +76,7 @@ func (c *connection) log(reason Reason, err error) {
 		e.Str("name", c.name)
 	}
 	c.logSession(e)
+	c.logProtocol(e)
 	if c.from != "" {
 		e.Str("cert", c.from)
 	}
@@ -112,6 +115,19 @@ func nameCiphers() map[uint16]string {
 	return names
 }
 
+// logProtocol tells of what the client spoke before its TLS, and in it.
+func (c *connection) logProtocol(e *zerolog.Event) {
+	switch name := c.listener.StartTLS.name; {
+	case c.postgres:
+		e.Str("protocol", postgres)
+	case name != "" && name != auto:
+		e.Str("protocol", name)
+	}
+	if c.cancels() {
+		e.Bool("cancel", true)
+	}
+}
+
 func (c *connection) logBackend(e *zerolog.Event) {
 	if c.to.backend != nil {
 		e.Str("backend", c.to.backend.Name)
@@ -129,10 +145,12 @@ func (c *connection) logTimes(e *zerolog.Event) {
 		name       string
 		first, end stage
 	}{
-		{"proxy_ms", stageProxy, stageHello},
+		{"proxy_ms", stageProxy, stagePreamble},
+		{"preamble_ms", stagePreamble, stageHello},
 		{"hello_ms", stageHello, stageRoute},
 		{"cert_ms", stageCertificate, stageHandshake},
-		{"handshake_ms", stageHandshake, stageConnect},
+		{"handshake_ms", stageHandshake, stageStartup},
+		{"startup_ms", stageStartup, stageConnect},
 		{"connect_ms", stageConnect, stageSplice},
 		{"total_ms", stageProxy, stageCount},
 	} {

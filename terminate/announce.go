@@ -13,7 +13,7 @@ func (c *connection) announce() ([]byte, error) {
 		return nil, nil
 	}
 	told := proxyproto.Connection{
-		Source: c.source, Destination: c.destination, Authority: c.name, UniqueID: []byte(c.hexID()),
+		Source: c.source, Destination: c.destination, Authority: c.authority(), UniqueID: []byte(c.hexID()),
 		Namespace: namespace, Received: c.received,
 	}
 	if c.client.session != nil {
@@ -25,6 +25,14 @@ func (c *connection) announce() ([]byte, error) {
 		return nil, &refusal{ReasonProxyHeader, AlertInternalError, err}
 	}
 	return header, nil
+}
+
+// authority is the name that the server is told, which is the client's own; of who cancels a query, that of whose it is.
+func (c *connection) authority() string {
+	if c.opening != nil && c.opening.name != "" {
+		return c.opening.name
+	}
+	return c.name
 }
 
 // told is what the header tells of a client's TLS.

@@ -16,10 +16,13 @@ type Backend struct {
 	Proxy *proxyproto.Sender // of the PROXY header; nil: none is sent
 	// TellsCertificate: the header tells of the certificate that the client was shown, too.
 	TellsCertificate bool
-	TLS              BackendTLS
-	ConnectTimeout   time.Duration // for each server tried
-	DialTimeout      time.Duration // for all of them together, but not for the time in the queue
-	Retries          int           // how many further servers are tried
+	// StartTLS is how servers are asked for TLS, their own or that of clients that are passed through; the zero value: they
+	// are not, but for such clients in the protocol that these spoke.
+	StartTLS       StartTLS
+	TLS            BackendTLS
+	ConnectTimeout time.Duration // for each server tried
+	DialTimeout    time.Duration // for all of them together, but not for the time in the queue
+	Retries        int           // how many further servers are tried
 }
 
 // BackendTLS says how servers are spoken to over TLS. The zero value: they are not.

@@ -14,9 +14,6 @@ import (
 	"hellogate/terminate/limit"
 )
 
-// ACMEProtocol is what a certificate authority's validation offers, alone (RFC 8737, section 3). It is not for backends.
-const ACMEProtocol = "acme-tls/1"
-
 // errPassthrough ends the handshake that was begun only for its hello.
 var errPassthrough = errors.New("passed through")
 
@@ -25,6 +22,9 @@ var errPassthrough = errors.New("passed through")
 func (c *connection) choose(life context.Context, hello *sni.Hello) (chosen sni.Choice, err error) {
 	c.stages.begin(stageRoute)
 	if err := c.takeName(hello); err != nil {
+		return chosen, err
+	}
+	if chosen, proves, err := c.prove(life, hello); proves || err != nil {
 		return chosen, err
 	}
 	if err := c.match(hello); err != nil {
@@ -70,8 +70,12 @@ func (c *connection) match(hello *sni.Hello) error {
 		return &refusal{ReasonNoRoute, AlertUnrecognizedName, nil}
 	}
 	c.route, c.pattern = route, pattern
+	c.tellPostgres(hello)
 	if reason, alert, refused := route.Refuses(protocols); refused {
 		return &refusal{reason, alert, nil}
+	}
+	if err := c.refusesOpening(hello); err != nil {
+		return err
 	}
 	if route.Action == Terminate && !speaks(hello, max(route.MinVersion, tls.VersionTLS12)) {
 		return &refusal{ReasonHandshake, alertProtocolVersion, errors.New("the client's TLS versions are too old")}
@@ -132,7 +136,7 @@ func (r *Route) Refuses(protocols []string) (reason Reason, alert uint8, refused
 	switch {
 	case r.Action == Reject:
 		return ReasonRejected, alertAccessDenied, true
-	case slices.Equal(protocols, []string{ACMEProtocol}), r.Action == Terminate && !overlap(r.ALPN, protocols):
+	case isValidation(protocols), r.Action == Terminate && !overlap(r.ALPN, protocols):
 		return ReasonNoALPN, alertNoApplicationProtocol, true
 	}
 	return "", 0, false

@@ -43,6 +43,10 @@ type connection struct {
 	schemes             []tls.SignatureScheme // that the client takes
 	from                string                // where the certificate is from, for the log
 	fallback            bool
+	postgres            bool     // it speaks PostgreSQL's protocol
+	opening             *opening // nil: there is no preamble, or its time is over
+	forgetKey           func()   // nil: no key of it is kept
+	proves              bool     // a certificate authority is given its proof, and nothing else
 
 	to       destination
 	dialed   atomic.Pointer[pool.Server] // see KillServer
@@ -57,14 +61,16 @@ func newConnection(s *Server, plan *Plan, l *Listener, accepted socket.Conn, id 
 	c.client = stream{transport: transport{Conn: accepted, strand: &c.strand, patient: true}, onReset: ReasonClientReset}
 	c.hello = sni.NewConn(&c.client.transport, plan.Limits.HelloBytes)
 	c.source, c.destination = accepted.Remote(), addrPortOf(accepted.LocalAddr())
-	c.stages.began, c.stages.at = time.Now(), stageHello
+	c.stages.began = time.Now()
 	return c
 }
 
 // start begins to wait for the first bytes, which takes no goroutine.
 func (c *connection) start() {
 	within := c.plan.Limits.Hello
-	if c.listener.trusts(c.source.Addr()) {
+	c.stages.at = c.listener.firstStage()
+	trusted := c.listener.trusts(c.source.Addr())
+	if trusted {
 		within, c.stages.at = c.listener.Proxy.Timeout, stageProxy
 	}
 	c.show()
@@ -73,7 +79,11 @@ func (c *connection) start() {
 		c.end(c.reset(err))
 		return
 	}
+	greets := c.listener.StartTLS.greets() && !trusted
 	c.strand.Rest()
+	if greets {
+		c.strand.Wake()
+	}
 }
 
 // step goes on with the connection when something has happened. Until its bytes flow that takes a goroutine, which may
@@ -98,11 +108,17 @@ func (c *connection) step(alone bool) socket.Progress {
 
 // open is the life of a connection up to where its bytes flow. A reason says that it ends before that.
 func (c *connection) open(life context.Context) (Reason, error) {
-	if err := c.greet(); err != nil {
+	if err := c.meet(life); err != nil {
 		return c.refuse(err)
 	}
-	if err := c.handshake(life); err != nil {
-		return c.refuse(err)
+	if c.proves {
+		return c.proved()
+	}
+	if err := c.startUp(); err != nil {
+		return c.dismiss(err)
+	}
+	if c.cancels() {
+		return c.cancel(life)
 	}
 	header, err := c.announce()
 	if err != nil {
@@ -111,8 +127,22 @@ func (c *connection) open(life context.Context) (Reason, error) {
 	if err := c.dial(life, header); err != nil {
 		return c.turnAway(err)
 	}
+	if c.isRefused() {
+		return c.passRefusal()
+	}
 	c.splice(header)
 	return "", nil
+}
+
+// meet has the client say what it wants, up to the end of its handshake.
+func (c *connection) meet(life context.Context) error {
+	if err := c.greet(); err != nil {
+		return err
+	}
+	if err := c.negotiate(); err != nil || c.cancels() {
+		return err
+	}
+	return c.handshake(life)
 }
 
 // end sees to what is left of a connection that is over, whatever it came to.
@@ -174,10 +204,10 @@ func (c *connection) splice(header []byte) {
 	if timeouts.Life > 0 {
 		s.until = c.stages.began.Add(limit.Lifetime(timeouts.Life, timeouts.LifeJitter))
 	}
-	if c.upstream.session != nil {
+	if c.to.isTold {
 		header = nil
 	}
-	s.start(header)
+	s.start(c.first(header))
 	c.show()
 	if c.to.server != nil && c.dialed.Load() == nil {
 		c.kill(ReasonServerDown)
@@ -186,6 +216,9 @@ func (c *connection) splice(header []byte) {
 
 // release closes what is still open and gives back what was counted.
 func (c *connection) release(reason Reason) {
+	if c.forgetKey != nil {
+		c.forgetKey()
+	}
 	_ = c.client.Close()
 	if c.to.connected() {
 		_ = c.upstream.Close()

@@ -49,6 +49,41 @@ func (h *handshakeCounts) snapshot() (counts []HandshakeCount) {
 	return counts
 }
 
+// preambleCounts counts what came of preambles. The zero value is ready.
+type preambleCounts struct{ counts sync.Map }
+
+// PreambleCount is how many preambles of a protocol came to something.
+type PreambleCount struct {
+	Protocol string // of the listener
+	Result   string // starttls, direct (TLS without being asked for), cancel, or the reason why there was no TLS
+	Count    uint64
+}
+
+func (p *preambleCounts) add(protocol, result string) {
+	kind := [...]string{protocol, result}
+	count, ok := p.counts.Load(kind)
+	if !ok {
+		count, _ = p.counts.LoadOrStore(kind, new(atomic.Uint64))
+	}
+	count.(*atomic.Uint64).Add(1)
+}
+
+// snapshot is the counts, the same kinds always in the same order.
+func (p *preambleCounts) snapshot() (counts []PreambleCount) {
+	p.counts.Range(func(key, count any) bool {
+		kind := key.([2]string)
+		counts = append(counts, PreambleCount{kind[0], kind[1], count.(*atomic.Uint64).Load()})
+		return true
+	})
+	slices.SortFunc(counts, func(a, b PreambleCount) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Result, b.Result))
+	})
+	return counts
+}
+
+// Cancels counts PostgreSQL clients' requests to cancel a query, by what became of them.
+type Cancels struct{ Passed, Unknown, Failed uint64 }
+
 func b2i(b bool) int {
 	if b {
 		return 1

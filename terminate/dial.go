@@ -2,7 +2,6 @@ package terminate
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,6 +25,7 @@ type destination struct {
 	address string       // of the server that it is connected to, as configured
 	server  *pool.Server // that, unless a store named it; nil: it is not connected
 	answer  bool         // something came from the server
+	isTold  bool         // it was sent the header
 }
 
 // dial connects to a server, or on failure to another, until the time for all of it is over.
@@ -53,6 +53,8 @@ func dialReason(err error) Reason {
 		return ReasonClientReset
 	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrQueueFull):
 		return ReasonQueue
+	case saysNo(err):
+		return ReasonServerRefused
 	}
 	return ReasonNoBackend
 }
@@ -79,11 +81,11 @@ func (c *connection) dialPool(life context.Context, header []byte) (failures []s
 			return nil, nil
 		}
 		// A server is not to blame for the little time that those before it left, nor for what is short here.
-		if !c.strand.IsCut() && !(hurried && isTimeout(err)) && !isShortage(err) {
+		if !c.strand.IsCut() && !(hurried && isTimeout(err)) && !isShortage(err) && !saysNo(err) {
 			c.blame(server, err)
 		}
 		server.Release()
-		if tried = append(tried, server); len(tried) > backend.Retries || c.strand.IsCut() || !time.Now().Before(until) {
+		if tried = append(tried, server); len(tried) > backend.Retries || c.strand.IsCut() || saysNo(err) || !time.Now().Before(until) {
 			return failures, err
 		}
 		failures = append(failures, err.Error())
@@ -93,21 +95,21 @@ func (c *connection) dialPool(life context.Context, header []byte) (failures []s
 // blame tells the pool of a server that failed. What it did once it was connected to may be for the client's sake, of whom the
 // header and the hello tell: one client must not bring servers down for all.
 func (c *connection) blame(server *pool.Server, err error) {
-	if _, met := errors.AsType[*tlsError](err); met {
+	if _, met := errors.AsType[*unprepared](err); met {
 		server.FailedFor(c.source.Addr(), err)
 		return
 	}
 	server.Failed(err)
 }
 
-// tlsError is the failure of a server that was connected to.
-type tlsError struct {
+// unprepared is the failure of a server that was connected to: see prepare.
+type unprepared struct {
 	address string
 	err     error
 }
 
-func (e *tlsError) Error() string { return fmt.Sprintf("dial %s: tls: %v", e.address, e.err) }
-func (e *tlsError) Unwrap() error { return e.err }
+func (e *unprepared) Error() string { return fmt.Sprintf("dial %s: %v", e.address, e.err) }
+func (e *unprepared) Unwrap() error { return e.err }
 
 func isTimeout(err error) bool {
 	failed, ok := errors.AsType[net.Error](err)
@@ -156,7 +158,7 @@ func (c *connection) dialAddresses(life context.Context, header []byte) (failure
 			c.to.address = address
 			return nil, nil
 		}
-		if c.strand.IsCut() || !time.Now().Before(until) {
+		if c.strand.IsCut() || saysNo(err) || !time.Now().Before(until) {
 			break
 		}
 		failures = append(failures, err.Error())
@@ -174,32 +176,11 @@ func (c *connection) connect(life context.Context, header []byte, to socket.Targ
 	}
 	conn.SetUserTimeout(c.plan.Limits.UserTimeout)
 	c.upstream = stream{transport: transport{Conn: conn, strand: &c.strand}, onReset: ReasonServerReset}
-	if !c.to.backend.TLS.on() || c.route.Action == Passthrough {
-		return nil
-	}
 	c.strand.SetDeadline(until)
-	if err := c.encrypt(header); err != nil {
+	if err := c.prepare(header); err != nil {
 		c.upstream.Abort()
-		return &tlsError{to.Address, err}
+		return &unprepared{to.Address, err}
 	}
-	return nil
-}
-
-// encrypt has the server speak TLS. The PROXY header goes first, in the clear: whoever reads it is in front of the TLS.
-func (c *connection) encrypt(header []byte) error {
-	if _, err := c.upstream.transport.Write(header); err != nil {
-		return err
-	}
-	protocol := ""
-	if c.client.session != nil {
-		protocol = c.client.session.ConnectionState().NegotiatedProtocol
-	}
-	c.upstream.patient = true
-	session := tls.Client(&c.upstream.transport, c.to.backend.TLS.config(c.name, protocol))
-	if err := session.Handshake(); err != nil {
-		return err
-	}
-	c.upstream.patient, c.upstream.session = false, session
 	return nil
 }
 

@@ -17,6 +17,7 @@ type direction struct {
 	moved    atomic.Int64 // bytes; read by others, too
 	at       phase
 	bulk     int       // how many turns in a row had a buffer full
+	watch    *keyWatch // of what is read; nil: nobody looks at it
 	took     time.Time // when the receiver last took something
 	left     int       // what it had not taken then
 }
@@ -48,6 +49,9 @@ func (d *direction) turn(buffer *socket.Buffer) (more bool) {
 	if d.header = d.header[header:]; len(d.header) == 0 {
 		d.header = nil
 	}
+	if d.watch != nil && n > 0 && d.watch.see(buffer[header:header+n]) {
+		d.watch = nil
+	}
 	if d.bulk++; n < len(buffer) {
 		d.bulk = 0
 	}
@@ -70,7 +74,7 @@ const (
 
 // canSplice reports whether the kernel can move the bytes by itself: they are not to be looked at.
 func (d *direction) canSplice() bool {
-	return d.from.session == nil && d.to.session == nil && len(d.header) == 0 && len(d.from.unread) == 0
+	return d.from.session == nil && d.to.session == nil && d.watch == nil && len(d.header) == 0 && len(d.from.unread) == 0
 }
 
 // turnInKernel is a turn in which the bytes don't come here.

@@ -42,7 +42,7 @@ func (c *connection) greet() error {
 	if why := c.kept.countClient(c.server.clients, c.source.Addr()); why != "" {
 		return &refusal{why, AlertInternalError, nil}
 	}
-	c.stages.begin(stageHello)
+	c.stages.begin(c.listener.firstStage())
 	c.show()
 	c.strand.SetDeadline(time.Now().Add(c.plan.Limits.Hello))
 	return nil

@@ -81,18 +81,30 @@ func (f *forger) keyUpdate(to []byte) []byte {
 	return to
 }
 
+// floodPatience is how long a flood may take, on a machine that has other things to do.
+const floodPatience = time.Minute
+
 // flooder makes a client that is about to send, by itself, what crypto/tls would not. buffers are options of the server's
 // socket, and what they are set to.
 func flooder(t *testing.T, buffers ...int) (*bench, *tls.Conn, *forger) {
 	t.Helper()
+	return flooderIn(t, "", (*bench).raw, buffers...)
+}
+
+// flooderIn is the same in a protocol in which TLS has to be asked for.
+func flooderIn(t *testing.T, protocol string, ask func(*bench) *net.TCPConn, buffers ...int) (*bench, *tls.Conn, *forger) {
+	t.Helper()
 	b := startServer(t, func(o *setup) {
+		o.Listeners[0].StartTLS = startTLS(t, protocol)
 		for pair := range slices.Chunk(buffers, 2) {
 			setBuffer(t, o.Listeners[0].Socket.(*net.TCPListener), pair[0], pair[1])
 		}
 	})
 	var keyLog bytes.Buffer
-	client, err := b.dial("a.test", func(c *tls.Config) {
-		c.KeyLogWriter, c.CurvePreferences, c.MinVersion = &keyLog, []tls.CurveID{tls.X25519}, tls.VersionTLS13
+	raw := ask(b)
+	_ = raw.SetDeadline(time.Now().Add(floodPatience))
+	client, err := b.handshake(&wire{TCPConn: raw}, &tls.Config{
+		ServerName: "a.test", KeyLogWriter: &keyLog, CurvePreferences: []tls.CurveID{tls.X25519}, MinVersion: tls.VersionTLS13,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -174,6 +186,27 @@ func TestKeyUpdatesNeverTaken(t *testing.T) {
 		t.Errorf("%d bytes are held for a client that does not read", grown)
 	}
 	runtime.KeepAlive(records)
+}
+
+// The same holds before a server is picked, while the client's first message is read: there its time ends it.
+func TestKeyUpdatesBeforeStartup(t *testing.T) {
+	b, client, forged := flooderIn(t, "postgres", (*bench).asked, syscall.SO_RCVBUF, 4<<20, syscall.SO_SNDBUF, 4096)
+	_ = tcp(client).SetReadBuffer(4096)
+	message := append(message("", make([]byte, 9_000)...)[:4], 0, 3, 0, 0)
+	records := forged.flood(append(message, make([]byte, 3_000)...))
+	before := heap()
+	go func() { _, _ = client.NetConn().Write(records) }()
+	grown := int64(0)
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		grown = max(grown, heap()-before)
+		for _, c := range b.server.openConnections() { println(c.client.Queued(), grown) }
+	}
+	dumpHeap()
+	if grown > 1<<20 {
+		t.Errorf("%d bytes are held for a client that does not read", grown)
+	}
+	runtime.KeepAlive(records)
+	b.wantReason(ReasonTimeout)
 }
 
 // heap is what is in use.

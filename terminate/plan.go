@@ -60,12 +60,12 @@ type Fallback struct {
 
 // Limits bounds what clients may cost. All but those of a client must be above zero.
 type Limits struct {
-	Connections int         // open ones; more are reset at once
-	Client      limit.Rules // of one client's address
-	Handshakes  int         // of connections, those that have a certificate and are not through with their handshake
-	Waiting     int         // how many wait for one of these
-	HelloBytes  int         // at most sni.MaxHello
-	Hello       time.Duration
+	Connections int           // open ones; more are reset at once
+	Client      limit.Rules   // of one client's address
+	Handshakes  int           // of connections, those that have a certificate and are not through with their handshake
+	Waiting     int           // how many wait for one of these
+	HelloBytes  int           // at most sni.MaxHello
+	Hello       time.Duration // for what comes before the hello, and the hello; as long again for PostgreSQL's first message
 	Alert       time.Duration // how long a client that is refused may take to read why
 	KeepAlive   time.Duration // after how long a silent peer is asked whether it is there; 0: it is not
 	UserTimeout time.Duration // how long what was sent may go unacknowledged; 0: as the system has it

@@ -31,16 +31,23 @@ const (
 	ReasonLifetime          Reason = "lifetime"    // it lived for as long as it may
 	ReasonKilled            Reason = "killed"      // by hand
 	ReasonServerDown        Reason = "server_down" // it went down, and its connections with it
-	ReasonHandshake         Reason = "handshake"
-	ReasonClientAlert       Reason = "client_alert"
-	ReasonNoBackend         Reason = "no_backend"
-	ReasonTimeout           Reason = "timeout"
-	ReasonTruncated         Reason = "truncated"
-	ReasonClientReset       Reason = "client_reset"
-	ReasonServerReset       Reason = "server_reset"
-	ReasonIdle              Reason = "idle"
-	ReasonDrained           Reason = "drained"
-	ReasonInternal          Reason = "internal"
+	// ReasonPlaintext, ReasonInjection and ReasonPreamble are the faults of package preamble: the client will not speak TLS,
+	// sent something right before TLS where nothing may be, or sent what the protocol does not know.
+	ReasonPlaintext     Reason = "plaintext"
+	ReasonInjection     Reason = "injection"
+	ReasonPreamble      Reason = "preamble"
+	ReasonCancelUnknown Reason = "cancel_unknown" // no connection is known whose query it would cancel
+	ReasonServerRefused Reason = "server_refused" // the server sent its client away, or begins no TLS
+	ReasonHandshake     Reason = "handshake"
+	ReasonClientAlert   Reason = "client_alert"
+	ReasonNoBackend     Reason = "no_backend"
+	ReasonTimeout       Reason = "timeout"
+	ReasonTruncated     Reason = "truncated"
+	ReasonClientReset   Reason = "client_reset"
+	ReasonServerReset   Reason = "server_reset"
+	ReasonIdle          Reason = "idle"
+	ReasonDrained       Reason = "drained"
+	ReasonInternal      Reason = "internal"
 )
 
 // refusal is an error that ends a connection before its bytes flow.
@@ -69,6 +76,7 @@ func newTally() tally {
 		ReasonCertTimeout, ReasonLimited, ReasonHandshake, ReasonClientAlert, ReasonNoBackend,
 		ReasonClientConnections, ReasonClientRate, ReasonProxyHeader, ReasonClientCertificate, ReasonQueue, ReasonLifetime, ReasonKilled, ReasonServerDown,
 		ReasonTimeout, ReasonTruncated, ReasonClientReset, ReasonServerReset, ReasonIdle, ReasonDrained, ReasonInternal,
+		ReasonPlaintext, ReasonInjection, ReasonPreamble, ReasonCancelUnknown, ReasonServerRefused,
 		Reason(sni.TooBig), Reason(sni.NotTLS), Reason(sni.Malformed), Reason(sni.BadName), Reason(sni.ClosedEarly),
 	} {
 		t.counts[r] = new(atomic.Uint64)

@@ -36,7 +36,7 @@ func (c *connection) refuse(err error) (Reason, error) {
 	switch {
 	case c.strand.IsCut(), reason == ReasonClientReset:
 		c.client.Abort()
-	case c.stages.at <= stageHello && alert == 0 && len(c.hello.Recorded()) == 0:
+	case c.stages.at <= stageHello && c.stages.at != stagePreamble && alert == 0 && len(c.hello.Recorded()) == 0:
 		_ = c.client.Close()
 	default:
 		c.client.finish(c.plan.Limits.Alert)

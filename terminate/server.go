@@ -12,6 +12,7 @@ import (
 
 	"hellogate/sni"
 	"hellogate/terminate/limit"
+	"hellogate/terminate/preamble"
 	"hellogate/terminate/socket"
 )
 
@@ -28,6 +29,9 @@ type Server struct {
 	ended      tally
 	handshakes handshakeCounts
 	times      times
+	preambles  preambleCounts
+	cancels    cancels
+	keys       *preamble.Keys[*connection] // of PostgreSQL's sessions
 	limited    throttle
 	sockets    *socket.Group   // while it serves
 	life       context.Context // of the connections, which outlive Serve's by the drain
@@ -54,6 +58,7 @@ func New(options Options, plan *Plan) *Server {
 		Options: options, ended: newTally(), open: map[*connection]struct{}{}, acceptors: map[net.Listener]*acceptor{},
 		gate:    limit.NewGate(plan.Limits.Handshakes, plan.Limits.Waiting),
 		clients: limit.NewClients(plan.Limits.Client),
+		keys:    preamble.NewKeys[*connection](mostKeys),
 		hurry:   make(chan time.Duration, 1),
 	}
 	_, _ = rand.Read(s.process[:]) // never fails: crypto/rand ends the program first
@@ -109,6 +114,8 @@ type Stats struct {
 	BytesIn, BytesOut    int64             // plaintext of connections that are over, from and to clients
 	Refused              map[string]uint64 // connections that did not end well, by reason
 	Handshakes           []HandshakeCount
+	Preambles            []PreambleCount
+	Cancels              Cancels
 	Stages               []StageTimes
 }
 
@@ -119,6 +126,7 @@ func (s *Server) Stats() Stats {
 		Handshaking: int64(s.gate.Open()), Waiting: int64(s.gate.Waiting()),
 		BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(), Refused: s.ended.snapshot(),
 		Handshakes: s.handshakes.snapshot(), Stages: s.times.snapshot(),
+		Preambles: s.preambles.snapshot(), Cancels: s.cancels.snapshot(),
 	}
 }
 

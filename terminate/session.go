@@ -17,9 +17,12 @@ type policy struct {
 	route       *Route
 	defaultName string // of the listener
 	fallback    bool   // the certificate is the fallback
+	postgres    bool   // PostgreSQL's protocol is negotiated, whatever else the client offers
 }
 
-func (c *connection) policy() policy { return policy{c.route, c.listener.DefaultName, c.fallback} }
+func (c *connection) policy() policy {
+	return policy{c.route, c.listener.DefaultName, c.fallback, c.postgres && c.opening.offers && c.route.takesPostgres()}
+}
 
 // configs has a tls.Config for each policy that was met. The zero value is ready.
 type configs struct{ made sync.Map }
@@ -40,10 +43,14 @@ func (c *configs) get(p policy) *tls.Config {
 }
 
 func (p policy) config() *tls.Config {
+	protocols := p.route.ALPN
+	if p.postgres {
+		protocols = []string{postgresProtocol}
+	}
 	return &tls.Config{
 		GetCertificate: sni.Certificate,
 		MinVersion:     max(p.route.MinVersion, tls.VersionTLS12),
-		NextProtos:     p.route.ALPN,
+		NextProtos:     protocols,
 		// A ticket of a name that was not served its own certificate would outlive the reason for that.
 		SessionTicketsDisabled: p.fallback || p.route.Tickets == nil,
 		WrapSession:            p.wrapSession,

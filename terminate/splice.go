@@ -29,10 +29,10 @@ type splice struct {
 	untaken  bool // a side did not take all that it was sent
 }
 
-// start makes a splice's two directions. header goes to the backend before everything else.
-func (s *splice) start(header []byte) {
+// start makes a splice's two directions. header goes to the backend before everything else, greeting to the client.
+func (s *splice) start(header, greeting []byte) {
 	s.up.splice, s.up.from, s.up.to, s.up.header = s, s.client, s.backend, header
-	s.down.splice, s.down.from, s.down.to = s, s.backend, s.client
+	s.down.splice, s.down.from, s.down.to, s.down.header = s, s.backend, s.client, greeting
 	s.last = time.Now()
 }
 

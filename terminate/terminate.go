@@ -27,6 +27,7 @@ type Certificates interface {
 // Options is what a Server is made of.
 type Options struct {
 	Certificates Certificates
+	Challenges   Challenges      // nil: no certificate authority is answered
 	Log          zerolog.Logger  // events
 	Access       *zerolog.Logger // a line a connection; nil: none
 }
@@ -37,8 +38,17 @@ type Listener struct {
 	Socket      net.Listener
 	Name        string       // as routes and the log call it
 	DefaultName string       // the name of a client that sends none; empty: such a client is refused
+	StartTLS    StartTLS     // what clients say before TLS; the zero value: nothing
 	Proxy       *Proxy       // whose PROXY header is read; nil: nobody's
 	Connections *limit.Count // how many may be open that came in here; nil: as many as the Plan allows
+}
+
+// firstStage is the stage in which a client of the listener begins that comes through no proxy.
+func (l *Listener) firstStage() stage {
+	if l.StartTLS.on() {
+		return stagePreamble
+	}
+	return stageHello
 }
 
 // trusts reports whether the PROXY header of a peer is read.

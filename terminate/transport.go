@@ -20,8 +20,13 @@ type transport struct {
 	unread  []byte // what was read too much of, and comes before what the socket has
 }
 
-// Read reads from the socket.
+// Read reads from the socket. A patient read waits while too much is queued: see mostQueued.
 func (t *transport) Read(p []byte) (int, error) {
+	for t.patient && t.Queued() > mostQueued {
+		if err := t.wait(); err != nil {
+			return 0, err
+		}
+	}
 	if len(t.unread) > 0 {
 		n := copy(p, t.unread)
 		if t.unread = t.unread[n:]; len(t.unread) == 0 {

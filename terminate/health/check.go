@@ -43,6 +43,11 @@ func (o Options) converse(ctx context.Context, conn net.Conn) error {
 	if config == nil {
 		return o.ask(conn)
 	}
+	if o.StartTLS != nil {
+		if err := o.StartTLS(conn); err != nil {
+			return fmt.Errorf("ask for TLS: %w", err)
+		}
+	}
 	session := tls.Client(conn, config)
 	if err := session.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)

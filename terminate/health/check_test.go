@@ -287,3 +287,44 @@ func (p *pieces) Read(into []byte) (int, error) {
 	p.text = p.text[n:]
 	return n, nil
 }
+
+// A server that is asked for TLS before it is asked so at each check, behind the header.
+func TestAskingForTLS(t *testing.T) {
+	const request, answer = "STARTTLS\r\n", "220 go ahead\r\n"
+	ours, roots := certificate(t, "db.internal")
+	asks := func(conn io.ReadWriter) error {
+		if _, err := io.WriteString(conn, request); err != nil {
+			return err
+		}
+		got := make([]byte, len(answer))
+		if _, err := io.ReadFull(conn, got); err != nil {
+			return err
+		}
+		if string(got) != answer {
+			return fmt.Errorf("got %q", got)
+		}
+		return nil
+	}
+	for _, test := range []struct {
+		name, answer, want string
+		timeout            time.Duration
+	}{
+		{"it begins", answer, "", 5 * time.Second},
+		{"it does not", "502 not here!\r\n", `ask for TLS: got "502 not here!`, 5 * time.Second},
+		{"it says nothing", "", "ask for TLS: ", 100 * time.Millisecond},
+	} {
+		server := listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) bool {
+			if !says("PROXY UNKNOWN\r\n"+request, test.answer)(conn) {
+				return false
+			}
+			session := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{ours}})
+			_, _ = io.Copy(io.Discard, session)
+			return false
+		})
+		err := once(t, Options{
+			Header: func() ([]byte, error) { return []byte("PROXY UNKNOWN\r\n"), nil }, StartTLS: asks,
+			TLS: &tls.Config{RootCAs: roots, ServerName: "db.internal"}, Timeout: test.timeout,
+		}, server)
+		expectReason(t, test.name, err, test.want)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -46,8 +47,10 @@ type Options struct {
 	TLS *tls.Config
 	// CurrentTLS, when set, gives what takes the place of TLS at each check: certificates change.
 	CurrentTLS func() *tls.Config
-	Send       []byte // what is sent then; may be empty
-	Expect     []byte // what the answer must contain, within its first 64 KiB; empty: none is awaited
+	// StartTLS, when set, asks the server for TLS before it is spoken to over TLS, on a connection whose time is bounded.
+	StartTLS func(io.ReadWriter) error
+	Send     []byte // what is sent then; may be empty
+	Expect   []byte // what the answer must contain, within its first 64 KiB; empty: none is awaited
 	// AtStart has the answer begin with what is expected.
 	AtStart bool
 	// Dial connects. nil: a net.Dialer does.
