@@ -89,8 +89,9 @@ type Options struct {
 	Started      time.Time
 	Certificates Certificates
 	Traffic      Traffic
-	Stores       []Store                       // in the order in which they are asked
+	Stores       func() []Store                // in the order in which they are asked; nil: there are none
 	Watching     func() map[string]chain.Sight // of the stores that can tell of changes, by name; nil: none can
+	ACME         func() []ACME                 // those of the stores that order by themselves; nil: there are none
 	Permission   Permission                    // nil: nobody is asked
 	Backends     func() []Pool                 // in the order of their names; nil: there are none
 	Ready        func() bool                   // whether connections are accepted; nil: they are
@@ -120,6 +121,7 @@ type Options struct {
 type Server struct {
 	options  Options
 	troubles troubles
+	orders   orderLooks
 	totals   totals
 
 	ending context.Context // done when Serve begins to end

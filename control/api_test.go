@@ -73,7 +73,7 @@ func serve(t *testing.T, change func(*Options), names ...string) *running {
 		Started:      time.Now().Add(-time.Minute),
 		Certificates: r.cache,
 		Traffic:      fakeTraffic{},
-		Stores:       []Store{fakeStore{Name: "store"}},
+		Stores:       storesOf(fakeStore{Name: "store"}),
 		Backends:     pools(pool.Status{Name: "mail", Servers: []pool.ServerStatus{{Address: "127.0.0.1:1", Weight: 1}}}),
 		Shutdown:     func() { r.shutdowns.Add(1) },
 		Log:          zerolog.New(r.log),
@@ -332,7 +332,7 @@ func TestMetricsOfParts(t *testing.T) {
 func TestStatusOfWatchesAndPermission(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	r := serve(t, func(o *Options) {
-		o.Stores = []Store{fakeStore{Name: "a"}, fakeStore{Name: "b"}, fakeStore{Name: "c"}}
+		o.Stores = storesOf(fakeStore{Name: "a"}, fakeStore{Name: "b"}, fakeStore{Name: "c"})
 		o.Watching = func() map[string]chain.Sight {
 			return map[string]chain.Sight{"a": {Seen: true}, "b": {Problem: errors.New("lost")}}
 		}
@@ -411,10 +411,10 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 	}{
 		{"nothing", func(*Options) {}, []cache.Info{certificate("a.example"), short}, []string{}},
 		{"open breaker", func(o *Options) {
-			o.Stores = []Store{fakeStore{Name: "s", State: breaker.Open, RetryIn: 12 * time.Second}}
+			o.Stores = storesOf(fakeStore{Name: "s", State: breaker.Open, RetryIn: 12 * time.Second})
 		}, nil, []string{"store s is not asked, it kept failing: breaker open, retry in 12s"}},
 		{
-			"half open breaker", func(o *Options) { o.Stores = []Store{fakeStore{Name: "s", State: breaker.HalfOpen}} }, nil,
+			"half open breaker", func(o *Options) { o.Stores = storesOf(fakeStore{Name: "s", State: breaker.HalfOpen}) }, nil,
 			[]string{"store s kept failing: breaker half open, one request probes it"},
 		},
 		{"a watch that can't see", func(o *Options) {

@@ -37,6 +37,8 @@ type Cert struct {
 	WithoutECDSA bool `json:"without_ecdsa,omitempty"`
 	// RoutedTo is where the store wants connections to go: a backend, or addresses.
 	RoutedTo []string `json:"routed_to,omitempty"`
+	// ACME is when it is renewed, and what came of the last try, of one that a store orders; only where one is asked for.
+	ACME *ACMEName `json:"acme,omitempty"`
 }
 
 func certOf(info cache.Info, now time.Time) Cert {
@@ -107,7 +109,9 @@ func (s *Server) getCert(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("%s: not in the cache", name))
 		return
 	}
-	answer(w, http.StatusOK, certOf(info, time.Now()))
+	cert := certOf(info, time.Now())
+	cert.ACME = s.orderOf(r.Context(), info)
+	answer(w, http.StatusOK, cert)
 }
 
 // wantedCerts is what a list is to have: ?pattern= matches its names, and it expires within ?expiring= seconds.

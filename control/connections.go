@@ -69,7 +69,7 @@ type KillResult struct {
 }
 
 // stages are those that a connection is in, in their order.
-var stages = []string{"proxy", "hello", "route", "cert", "handshake", "connect", "splice"}
+var stages = []string{"proxy", "preamble", "hello", "route", "cert", "handshake", "startup", "connect", "splice"}
 
 // filters are the parameters of a list.
 var filters = []string{"id", "name", "client", "server", "backend", "route", "listener", "stage"}

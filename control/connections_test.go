@@ -109,7 +109,7 @@ func TestConnectionRequestsAreRefused(t *testing.T) {
 		{"unknown parameter", "GET", "/connections?nam=a.example", "", `unknown parameter \"nam\"`},
 		{"name that is none", "GET", "/connections?name=**", "", "pattern"},
 		{"client that is none", "GET", "/connections?client=mail", "", "an IP address expected"},
-		{"stage that is none", "GET", "/connections?stage=sleep", "", "one of proxy, hello, route, cert, handshake, connect, splice expected"},
+		{"stage that is none", "GET", "/connections?stage=sleep", "", "one of proxy, preamble, hello, route, cert, handshake, startup, connect, splice expected"},
 		{"empty filter", "GET", "/connections?backend=", "", "backend: one value expected"},
 		{"two values", "GET", "/connections?backend=a&backend=b", "", "backend: one value expected"},
 		{"id that is none", "GET", "/connections?id=7", "", "24 hexadecimal digits expected"},

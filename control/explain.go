@@ -64,7 +64,9 @@ func (s *Server) clientQuery(r *http.Request, name string) (query sni.Query, err
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request, query sni.Query, fetch bool) {
-	explanation := explainRoute(s.options.Traffic.Plan().Routes, query)
+	plan := s.options.Traffic.Plan()
+	explanation := explainRoute(plan.Routes, query)
+	explanation.addListener(plan.Listeners, query.Listener)
 	w.Header().Set("Content-Type", "application/json")
 	controller := patient(w)
 	if explanation.Outcome == "" { // not settled by its route, before a certificate is looked for
@@ -72,7 +74,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, query sni.Query
 			controller.Flush() // the client knows that it is being answered, however long the fetch takes
 			s.fetch(r, &explanation)
 		}
-		s.certificate(&explanation)
+		s.certificate(r.Context(), &explanation)
 	}
 	deadline(controller)
 	encode(w, explanation)

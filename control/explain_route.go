@@ -44,6 +44,7 @@ func ExplainConfig(loaded *config.Config, query sni.Query) (Explanation, error) 
 	listeners := make([]terminate.Listener, len(loaded.Listeners))
 	for i, listener := range loaded.Listeners {
 		listeners[i].Name = listener.Name
+		listeners[i].StartTLS, _ = terminate.ParseStartTLS(string(listener.StartTLS)) // which was read as one
 	}
 	if err := knownListener(listeners, query.Listener); err != nil {
 		return Explanation{}, err
@@ -57,6 +58,7 @@ func ExplainConfig(loaded *config.Config, query sni.Query) (Explanation, error) 
 		return Explanation{}, err
 	}
 	explanation := explainRoute(table, query)
+	explanation.addListener(listeners, query.Listener)
 	switch {
 	case explanation.Outcome != "":
 	case explanation.Action == terminate.Terminate.String():
@@ -105,6 +107,16 @@ func explainRoute(routes *sni.Table[*terminate.Route], query sni.Query) Explanat
 		explanation.Outcome = fmt.Sprintf("passed through as it is: backend %s answers the hello with a certificate of its own", explanation.Backend)
 	}
 	return explanation
+}
+
+// addListener says first what clients of a listener speak before their TLS, if anything. No name is that of none.
+func (e *Explanation) addListener(listeners []terminate.Listener, name string) {
+	for _, listener := range listeners {
+		if speaks := listener.StartTLS.String(); speaks != "" && listener.Name == name {
+			step := Step{"listener", fmt.Sprintf("%s, where clients ask for TLS first (starttls: %s)", name, speaks)}
+			e.Steps = slices.Insert(e.Steps, 0, step)
+		}
+	}
 }
 
 // addMissed adds the routes that have the name, or might, and do not match.

@@ -120,7 +120,7 @@ func TestExplain(t *testing.T) {
 			r := serve(t, func(o *Options) {
 				o.Traffic = fakeTraffic{fallback: c.fallback}
 				if c.stores != nil {
-					o.Stores = c.stores
+					o.Stores = storesOf(c.stores...)
 				}
 			}, "cached.example")
 			r.cache.explain = c.steps
@@ -226,7 +226,7 @@ func TestExplainEachStore(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := serve(t, func(o *Options) { o.Stores, o.Permission = c.stores, c.permission })
+			r := serve(t, func(o *Options) { o.Stores, o.Permission = storesOf(c.stores...), c.permission })
 			r.cache.explain = asked
 			explanation, err := r.client.Explain(t.Context(), "a.example", ExplainOptions{})
 			if err != nil {
@@ -368,7 +368,7 @@ func TestExplainPassthrough(t *testing.T) {
 // The route that a file has is explained as the one in use, without anything that runs.
 func TestExplainConfig(t *testing.T) {
 	loaded, err := config.Parse("f.yaml", []byte(`
-listeners: [{address: ":443"}, {address: ":5432", name: databases}]
+listeners: [{address: ":443"}, {address: ":5432", name: databases, starttls: postgres}]
 stores: [{dir: {path: /certs}}]
 backends: {web: {servers: [{address: "10.0.0.1:80"}]}, db: {servers: [{address: "10.0.0.2:5432"}]}}
 routes:
@@ -388,7 +388,7 @@ routes:
 		steps                        int
 	}{
 		{"terminate", "a.example", "10.1.1.1", "", []string{"h2"}, "*.example", "web", "TLS is terminated, and backend web gets the plaintext", 2},
-		{"passthrough", "a.example", "192.0.2.1", "databases", []string{"h2"}, "*.example", "db", "passed through as it is: backend db answers the hello with a certificate of its own", 3},
+		{"passthrough", "a.example", "192.0.2.1", "databases", []string{"h2"}, "*.example", "db", "passed through as it is: backend db answers the hello with a certificate of its own", 4},
 		{"none", "a.example", "", "", nil, "", "", "refused with alert 112 (unrecognized_name): no route takes this name", 4},
 		{"expression", "c7.test", "", "", nil, "~c[0-9]+[.]test", "db", "TLS is terminated, and backend db gets the plaintext", 2},
 		{"rejected", "x.bad.test", "", "", nil, ".bad.test", "", "refused with alert 49 (access_denied): the route rejects it", 2},
@@ -402,6 +402,9 @@ routes:
 			explanation, err := ExplainConfig(loaded, query)
 			if err != nil || explanation.Route != c.route || explanation.Backend != c.backend || explanation.Outcome != c.outcome || len(explanation.Steps) != c.steps {
 				t.Errorf("%+v, %v", explanation, err)
+			}
+			if first := explanation.Steps[0]; (first == Step{"listener", "databases, where clients ask for TLS first (starttls: postgres)"}) != (c.listener != "") {
+				t.Errorf("first %+v", first)
 			}
 		})
 	}

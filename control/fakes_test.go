@@ -146,6 +146,7 @@ type fakeTraffic struct {
 	connections []terminate.ConnectionInfo
 	kill        func(terminate.ConnectionInfo) // is told of what is killed
 	stats       terminate.Stats
+	inside      terminate.StartTLS // of the listener of that name
 }
 
 func (f fakeTraffic) Stats() terminate.Stats {
@@ -172,7 +173,7 @@ func (f fakeTraffic) Plan() *terminate.Plan {
 		panic(err)
 	}
 	return &terminate.Plan{
-		Routes: table, Fallback: f.fallback, Listeners: []terminate.Listener{{Name: "inside"}, {Name: "outside"}},
+		Routes: table, Fallback: f.fallback, Listeners: []terminate.Listener{{Name: "inside", StartTLS: f.inside}, {Name: "outside"}},
 		Backends: map[string]*terminate.Backend{"mail": mail, "sorry": {Name: "sorry"}},
 	}
 }
@@ -205,6 +206,8 @@ func (f fakeTraffic) Kill(wanted func(terminate.ConnectionInfo) bool) []terminat
 	}
 	return killed
 }
+
+func storesOf(all ...Store) func() []Store { return func() []Store { return all } }
 
 type fakeStore breaker.Status
 

@@ -25,6 +25,7 @@ func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
 	s.diskMetrics(m)
 	s.permissionMetrics(m)
 	s.storeMetrics(m)
+	s.acmeMetrics(m)
 	s.hookMetrics(m)
 	s.backendMetrics(m)
 	s.processMetrics(metrics{&text, ""})
@@ -149,7 +150,8 @@ var states = []breaker.State{breaker.Closed, breaker.Open, breaker.HalfOpen}
 
 func (s *Server) storeMetrics(m metrics) {
 	m.head("store_requests_total", "counter", "Requests to a store, by what came of them.")
-	for _, store := range s.options.Stores {
+	list := s.storeList()
+	for _, store := range list {
 		status := store.Status()
 		for _, result := range []struct {
 			name  string
@@ -164,7 +166,7 @@ func (s *Server) storeMetrics(m metrics) {
 		}
 	}
 	m.head("breaker_state", "gauge", "1 for the state that a store's breaker is in.")
-	for _, store := range s.options.Stores {
+	for _, store := range list {
 		status := store.Status()
 		for _, state := range states {
 			m.line("breaker_state", one(status.State == state), "store", status.Name, "state", state.String())

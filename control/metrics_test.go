@@ -16,6 +16,8 @@ func TestMetricsOfTraffic(t *testing.T) {
 	traffic := fakeTraffic{stats: terminate.Stats{
 		Handshaking: 4, Waiting: 5,
 		Handshakes: []terminate.HandshakeCount{{Version: "TLS 1.3", Group: "X25519MLKEM768", Resumed: true, Count: 6}},
+		Preambles:  []terminate.PreambleCount{{Protocol: "auto", Result: "direct", Count: 7}},
+		Cancels:    terminate.Cancels{Passed: 1, Unknown: 2, Failed: 3},
 		Stages:     []terminate.StageTimes{{Stage: "hello", Sum: 1500 * time.Millisecond}},
 	}}
 	traffic.stats.Stages[0].Buckets[0], traffic.stats.Stages[0].Buckets[2], traffic.stats.Stages[0].Buckets[len(terminate.StageBounds)] = 1, 2, 3
@@ -31,6 +33,8 @@ func TestMetricsOfTraffic(t *testing.T) {
 	for _, want := range []string{
 		"hellogate_handshakes_active 4", "hellogate_handshakes_waiting 5", "hellogate_connections_limit 100", "hellogate_draining 1", "hellogate_ready 0",
 		`hellogate_handshakes_total{version="TLS 1.3",group="X25519MLKEM768",resumed="true"} 6`,
+		`hellogate_preambles_total{protocol="auto",result="direct"} 7`, `hellogate_cancels_total{result="passed"} 1`,
+		`hellogate_cancels_total{result="unknown"} 2`, `hellogate_cancels_total{result="failed"} 3`,
 		`hellogate_stage_seconds_bucket{stage="hello",le="0.0001"} 1`, `hellogate_stage_seconds_bucket{stage="hello",le="0.00025"} 1`,
 		`hellogate_stage_seconds_bucket{stage="hello",le="0.0005"} 3`, `hellogate_stage_seconds_bucket{stage="hello",le="10"} 3`,
 		`hellogate_stage_seconds_bucket{stage="hello",le="+Inf"} 6`, `hellogate_stage_seconds_sum{stage="hello"} 1.5`, `hellogate_stage_seconds_count{stage="hello"} 6`,
@@ -86,6 +90,23 @@ func TestCountersDoNotFall(t *testing.T) {
 			if strings.Contains(text, want) == (c.servers == nil) {
 				t.Errorf("%d: of %s: %s", i, want, text[strings.Index(text, "# HELP hellogate_server_up"):])
 			}
+		}
+	}
+}
+
+// Where clients say something before their TLS, status and explain tell of it.
+func TestStartTLSIsTold(t *testing.T) {
+	smtp, err := terminate.ParseStartTLS("smtp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := serve(t, func(o *Options) { o.Traffic = fakeTraffic{inside: smtp} })
+	for path, want := range map[string]string{
+		"/status":                            `"listeners":[{"name":"inside","address":"","starttls":"smtp"},{"name":"outside","address":""}]`,
+		"/explain/a.example?listener=inside": `"steps":[{"step":"listener","result":"inside, where clients ask for TLS first (starttls: smtp)"},`,
+	} {
+		if _, text, _ := api.ask(t, "GET", path, ""); !strings.Contains(text, want) {
+			t.Errorf("%s: %s", path, text)
 		}
 	}
 }

@@ -20,6 +20,14 @@ func (s *Server) trafficMetrics(m metrics) {
 	for _, kind := range stats.Handshakes {
 		m.line("handshakes_total", kind.Count, "version", kind.Version, "group", kind.Group, "resumed", strconv.FormatBool(kind.Resumed))
 	}
+	m.head("preambles_total", "counter", "What clients said before their TLS, by the listener's protocol and by what came of it.")
+	for _, kind := range stats.Preambles {
+		m.line("preambles_total", kind.Count, "protocol", kind.Protocol, "result", kind.Result)
+	}
+	m.head("cancels_total", "counter", "Requests of PostgreSQL's clients to cancel a query, by what became of them.")
+	m.line("cancels_total", stats.Cancels.Passed, "result", "passed")
+	m.line("cancels_total", stats.Cancels.Unknown, "result", "unknown")
+	m.line("cancels_total", stats.Cancels.Failed, "result", "failed")
 	m.head("refused_total", "counter", "Connections that did not end well, by reason.")
 	for _, reason := range slices.Sorted(maps.Keys(stats.Refused)) {
 		m.line("refused_total", stats.Refused[reason], "reason", reason)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"slices"
@@ -31,7 +32,7 @@ func (e *Explanation) refuse(alert uint8, why string) {
 }
 
 // certificate explains what the cache has for the name.
-func (s *Server) certificate(explanation *Explanation) {
+func (s *Server) certificate(ctx context.Context, explanation *Explanation) {
 	for _, step := range s.options.Certificates.Explain(explanation.Name) {
 		explanation.add(step.Step, step.Result)
 	}
@@ -41,6 +42,7 @@ func (s *Server) certificate(explanation *Explanation) {
 		explanation.Cached, explanation.Certificate = &cert, cert.Fingerprint
 	}
 	last := s.reach(explanation)
+	s.ordered(ctx, explanation)
 	s.fallback(explanation)
 	switch {
 	case held:

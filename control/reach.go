@@ -25,11 +25,12 @@ func (s *Server) reach(explanation *Explanation) string {
 		explanation.Steps = explanation.Steps[:end]
 		return noPermission
 	}
-	if len(s.options.Stores) == 0 {
+	stores := s.storeList()
+	if len(stores) == 0 {
 		return "store"
 	}
 	explanation.Steps = explanation.Steps[:end]
-	return s.walk(explanation)
+	return walk(explanation, stores)
 }
 
 // permissionOff reports whether the step is that permission would be asked for, if it were not for the breaker.
@@ -43,12 +44,12 @@ func (s *Server) permissionOff(step *Step) bool {
 }
 
 // walk adds a step for each store.
-func (s *Server) walk(explanation *Explanation) string {
+func walk(explanation *Explanation, stores []Store) string {
 	taken, asked := 0, 0
-	for _, store := range s.options.Stores {
+	for _, store := range stores {
 		status := storeOf(store.Status())
 		step := "store"
-		if len(s.options.Stores) > 1 {
+		if len(stores) > 1 {
 			step += " " + status.Name
 		}
 		if !store.Takes(explanation.Name) {

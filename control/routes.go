@@ -56,6 +56,7 @@ func (s *Server) routeReads(mux *http.ServeMux) {
 	mux.HandleFunc("GET /certs/{name}", s.getCert)
 	mux.HandleFunc("GET /backends", s.getBackends)
 	mux.HandleFunc("GET /connections", s.getConnections)
+	s.routeACME(mux)
 	if s.options.Events != nil {
 		mux.HandleFunc("GET /events", s.getEvents)
 	}
@@ -72,6 +73,7 @@ func (s *Server) routeChanges(mux *http.ServeMux) {
 		mux.HandleFunc("POST /backends/{backend}/{server}/"+change, s.unlessBusy(s.postServer(change, handle)))
 	}
 	mux.HandleFunc("POST /connections/kill", s.postKill)
+	s.routeACMEChanges(mux)
 	mux.HandleFunc("POST /shutdown", s.postShutdown)
 	if s.options.Reload != nil {
 		mux.HandleFunc("POST /reload", s.unlessBusy(s.postReload))

@@ -25,10 +25,12 @@ type Status struct {
 	Problems    []string          `json:"problems"` // what is degraded, the worst first
 	Uptime      int64             `json:"uptime_seconds"`
 	Connections Connections       `json:"connections"`
+	Listeners   []Listener        `json:"listeners"`
 	Cache       CacheStatus       `json:"cache"`
 	Disk        *DiskStatus       `json:"disk,omitempty"`       // nil: there is no disk tier
 	Permission  *PermissionStatus `json:"permission,omitempty"` // nil: nobody is asked
 	Stores      []StoreStatus     `json:"stores"`
+	ACME        []ACMEStatus      `json:"acme,omitempty"` // of the stores that order certificates
 	Backends    []Backend         `json:"backends"`
 	Process     Process           `json:"process"`
 	Troubled    []Cert            `json:"troubled"` // certificates in trouble, the first to expire first, up to 20
@@ -45,6 +47,13 @@ type Connections struct {
 	BytesIn     int64             `json:"bytes_in"`
 	BytesOut    int64             `json:"bytes_out"`
 	Refused     map[string]uint64 `json:"refused"` // that did not end well, by reason
+}
+
+// Listener is where clients come in.
+type Listener struct {
+	Name     string `json:"name"`
+	Address  string `json:"address"`            // that it is bound to
+	StartTLS string `json:"starttls,omitempty"` // what clients say before their TLS; empty: nothing
 }
 
 // CacheStatus is what the cache holds and how often it was asked.
@@ -137,10 +146,12 @@ func (s *Server) status(now time.Time) Status {
 		Version:     s.options.Version,
 		Uptime:      seconds(now.Sub(s.options.Started)),
 		Connections: s.connections(),
+		Listeners:   s.listeners(),
 		Cache:       s.cache(),
 		Disk:        s.disk(),
 		Permission:  s.permission(),
 		Stores:      s.stores(),
+		ACME:        s.acmeStatuses(now),
 		Backends:    s.backends(),
 		Process:     s.process(),
 		Names:       certsOf(s.options.Certificates.Sample(sampleSize), now),
@@ -176,6 +187,19 @@ func (s *Server) connections() Connections {
 		BytesOut:    stats.BytesOut,
 		Refused:     stats.Refused,
 	}
+}
+
+func (s *Server) listeners() []Listener {
+	plan := s.options.Traffic.Plan()
+	listeners := make([]Listener, 0, len(plan.Listeners))
+	for _, l := range plan.Listeners {
+		listener := Listener{Name: l.Name, StartTLS: l.StartTLS.String()}
+		if l.Socket != nil {
+			listener.Address = l.Socket.Addr().String()
+		}
+		listeners = append(listeners, listener)
+	}
+	return listeners
 }
 
 func (s *Server) cache() CacheStatus {
@@ -221,8 +245,9 @@ func (s *Server) stores() []StoreStatus {
 	if s.options.Watching != nil {
 		sights = s.options.Watching()
 	}
-	stores := make([]StoreStatus, 0, len(s.options.Stores))
-	for _, store := range s.options.Stores {
+	list := s.storeList()
+	stores := make([]StoreStatus, 0, len(list))
+	for _, store := range list {
 		status := storeOf(store.Status())
 		if sight, watches := sights[status.Name]; watches {
 			status.Watching = &sight.Seen
@@ -233,6 +258,13 @@ func (s *Server) stores() []StoreStatus {
 		stores = append(stores, status)
 	}
 	return stores
+}
+
+func (s *Server) storeList() []Store {
+	if s.options.Stores == nil {
+		return nil
+	}
+	return s.options.Stores()
 }
 
 func (s *Server) permission() *PermissionStatus {

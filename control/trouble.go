@@ -99,6 +99,7 @@ func problems(status Status, found trouble, noDisk string) []string {
 	}
 	list = append(list, unseen(status.Stores)...)
 	list = append(list, permissionProblems(status.Permission)...)
+	list = append(list, acmeProblems(status.ACME)...)
 	for _, backend := range status.Backends {
 		list = append(list, backend.problems()...)
 	}

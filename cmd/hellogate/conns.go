@@ -19,7 +19,7 @@ func connsCommand() *cli.Command {
 			"           hellogate conns --client 192.0.2.0/24 --backend mail\n" +
 			"           hellogate conns --name '*.example.com' --stage splice\n" +
 			"           hellogate conns --json | jq -r '.connections[].id'\n\n" +
-			"All filters that are given must hold. The stages are proxy, hello, route, cert, handshake, connect and splice.",
+			"All filters that are given must hold. The stages are proxy, preamble, hello, route, cert, handshake, startup, connect and splice.",
 		Flags: append(connectionFlags(), controlFlag(), jsonFlag("as the control API says it")),
 		Action: func(c *cli.Context) error {
 			if err := exactly(c, 0, ""); err != nil {

@@ -45,7 +45,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // main exits
 		Commands: []*cli.Command{
 			runCommand(), checkCommand(), demoCommand(), certserverCommand(),
-			statusCommand(), flushCommand(), certCommand(), prefetchCommand(), explainCommand(),
+			statusCommand(), flushCommand(), certCommand(), acmeCommand(), prefetchCommand(), explainCommand(),
 			backendsCommand(), drainCommand(), enableCommand(), disableCommand(), weightCommand(), connsCommand(), killCommand(),
 			reloadCommand(), upgradeCommand(), shutdownCommand(), versionCommand(),
 		},

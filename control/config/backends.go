@@ -54,6 +54,11 @@ type Backend struct {
 	// Retries is how many more servers are tried after a first one failed,
 	// 0 to 100. Default 2.
 	Retries int `yaml:"retries"`
+	// StartTLS is the protocol in which servers are asked for TLS, before what
+	// TLS says, or what a route passes through; no StartTLSAuto. Empty, the
+	// default: TLS is begun without a word, but for clients that are passed
+	// through: their listener's protocol is their server's, too.
+	StartTLS StartTLS `yaml:"starttls"`
 	// TLS encrypts what goes to the servers. Nil, the default: it is not;
 	// "tls: {}" does, with every default.
 	TLS *BackendTLS `yaml:"tls"`

@@ -20,7 +20,8 @@ type Cache struct {
 	// WithdrawAfter is how long after a first "no" for a cached name a second
 	// one drops it. Default 10m.
 	WithdrawAfter time.Duration `yaml:"withdraw_after"`
-	// LookupTimeout bounds what a handshake waits for a certificate. Default 5s.
+	// LookupTimeout bounds what a handshake waits for a certificate. Default 5s,
+	// or as long as Config.ACMEWait says where a store orders on demand.
 	LookupTimeout time.Duration `yaml:"lookup_timeout"`
 	// SANAliases says whether a certificate answers for its other names too.
 	// Default "verified".

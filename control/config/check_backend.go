@@ -26,14 +26,14 @@ func (c *checker) checkBackends() {
 		if !plainName.MatchString(name) {
 			c.problem(path, "a backend's name is up to 64 letters, digits, hyphens, underscores and dots")
 		}
-		c.checkBackend(path, c.Backends[name])
+		c.checkBackend(name, path, c.Backends[name])
 		if !used[name] && len(c.Routes) > 0 {
 			c.warn(path, "no route uses it: only where a store's answer names it do connections come")
 		}
 	}
 }
 
-func (c *checker) checkBackend(path string, backend Backend) {
+func (c *checker) checkBackend(name, path string, backend Backend) {
 	c.checkServers(path+".servers", backend.Servers)
 	c.checkQueue(path+".queue", backend)
 	c.checkDial(path, backend)
@@ -46,6 +46,7 @@ func (c *checker) checkBackend(path string, backend Backend) {
 	}
 	c.checkEjection(path+".ejection", backend.Ejection)
 	c.checkFields(path, backend)
+	c.checkStartTLS(name, path+".starttls", backend)
 	if backend.TLS != nil {
 		c.checkBackendTLS(path+".tls", backend.TLS)
 	}

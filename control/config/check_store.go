@@ -13,6 +13,7 @@ func (c *checker) checkStores() {
 	}
 	c.checkStoreNames()
 	c.checkWriteBack()
+	c.checkACMEStores()
 	for i, store := range c.Stores {
 		path := fmt.Sprintf("stores[%d]", i)
 		c.checkStore(path, store)
@@ -49,19 +50,24 @@ func (s Store) kinds() []string {
 	if s.Redis != nil {
 		kinds = append(kinds, "redis")
 	}
+	if s.ACME != nil {
+		kinds = append(kinds, "acme")
+	}
 	return kinds
 }
 
 func (c *checker) checkStore(path string, store Store) {
 	switch kinds := store.kinds(); {
 	case len(kinds) == 0:
-		c.problem(path, "want http, dir or redis")
+		c.problem(path, "want http, dir, redis or acme")
 	case len(kinds) > 1:
 		c.problem(path, "one entry is one store, not %s", strings.Join(kinds, " and "))
 	case store.HTTP != nil:
 		c.checkHTTP(path+".http", store.HTTP)
 	case store.Redis != nil:
 		c.checkRedis(path+".redis", store.Redis)
+	case store.ACME != nil:
+		c.checkACME(path+".acme", store.ACME)
 	case store.Dir.Path == "":
 		c.problem(path+".dir.path", "missing")
 	}
@@ -80,7 +86,7 @@ func (c *checker) checkWriteBack() {
 		path := fmt.Sprintf("stores[%d].write_back", i)
 		switch {
 		case !store.WriteBack:
-		case store.HTTP != nil:
+		case store.HTTP != nil, store.ACME != nil:
 			c.problem(path, "only dir and redis can be written to")
 		case i == last:
 			c.problem(path, "no store comes after this one, so there is nothing to write back")

@@ -5,13 +5,15 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
 
 // decoder writes what a document says into a Config, and collects what is wrong
 // with it. It goes by the yaml tags of the fields: a name, and what else is
-// special about the text ("name", "auto") or about those in a list ("names").
+// special about the text ("name", "auto") or about those in a list ("names"), or
+// that a list may be written as one text with blanks in it ("words").
 type decoder struct {
 	origin   *origin
 	problems Problems
@@ -22,22 +24,20 @@ type decoder struct {
 
 // setting is where the decoder is.
 type setting struct {
-	// path names it for people, schema is the same with [] for every index and
-	// * for every key that the user chooses.
-	path, schema string
-	option       string
+	path   string // for people
+	option string
 }
 
 func (s setting) key(key, option string) setting {
-	return setting{path: child(s.path, key), schema: child(s.schema, key), option: option}
+	return setting{path: child(s.path, key), option: option}
 }
 
 func (s setting) entry(key string) setting {
-	return setting{path: child(s.path, key), schema: s.schema + ".*"}
+	return setting{path: child(s.path, key)}
 }
 
 func (s setting) item(i int) setting {
-	return setting{path: fmt.Sprintf("%s[%d]", s.path, i), schema: s.schema + "[]", option: itemOptions[s.option]}
+	return setting{path: fmt.Sprintf("%s[%d]", s.path, i), option: itemOptions[s.option]}
 }
 
 // itemOptions are the options of a list's items, by that of the list.
@@ -109,6 +109,10 @@ func (d *decoder) scalar(node ast.Node, at setting, into reflect.Value, parse te
 }
 
 func (d *decoder) list(node ast.Node, at setting, into reflect.Value) {
+	if text, ok := scalarText(node); ok && at.option == "words" {
+		into.Set(reflect.ValueOf(strings.Fields(text)))
+		return
+	}
 	sequence, ok := node.(*ast.SequenceNode)
 	if !ok {
 		d.report(placeOf(startOf(node)), at.path, "want a list, got "+describe(node))
@@ -162,10 +166,6 @@ func (d *decoder) unknown(pair *ast.MappingValueNode, key string, at setting, fi
 		return
 	}
 	where, path := placeOf(startOf(pair.Key)), child(at.path, key)
-	if laterKeys[child(at.schema, key)] {
-		d.report(where, path, quote(key)+" "+notInThisVersion)
-		return
-	}
 	known := slices.Sorted(maps.Keys(fields))
 	if guess := closest(key, known); guess != "" {
 		d.faults.mark(child(at.path, guess))

@@ -82,6 +82,7 @@ func (c *Config) complete() {
 		c.Stores[i].Breaker.inherit(c.Breaker)
 	}
 	c.Permission.Breaker.inherit(c.Breaker)
+	c.completeLookups()
 	if len(c.Routes) == 0 && len(c.Backends) == 1 {
 		c.Routes = make([]Route, 1)
 		c.Routes[0].setDefaults()
@@ -132,6 +133,8 @@ func (s *Store) complete() {
 		s.Name = s.Dir.Path
 	case s.Redis != nil:
 		s.Name = s.Redis.defaultName()
+	case s.ACME != nil && len(s.ACME.Directories) > 0:
+		s.Name = withoutQuery(s.ACME.Directories[0])
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,6 +68,35 @@ const (
 	SourceHash       Balance = "source_hash"
 	NameHash         Balance = "name_hash"
 )
+
+// StartTLS is a protocol in which TLS is begun by asking for it. Empty: none, and
+// a connection begins with TLS.
+type StartTLS string
+
+// StartTLSAuto is of listeners only: TLS or PostgreSQL, by the first bytes.
+const (
+	StartTLSPostgres StartTLS = "postgres"
+	StartTLSSMTP     StartTLS = "smtp"
+	StartTLSIMAP     StartTLS = "imap"
+	StartTLSPOP3     StartTLS = "pop3"
+	StartTLSLDAP     StartTLS = "ldap"
+	StartTLSAuto     StartTLS = "auto"
+)
+
+// greets reports whether the server is who speaks first.
+func (s StartTLS) greets() bool {
+	return s == StartTLSSMTP || s == StartTLSIMAP || s == StartTLSPOP3
+}
+
+func parseStartTLS(text string) (StartTLS, error) {
+	switch text {
+	case "":
+		return "", nil
+	case "mysql":
+		return "", errors.New("mysql is none that can be routed by name: its server speaks first, with what the client's password is hashed with")
+	}
+	return StartTLS(text), checkChoice(StartTLS(""), text)
+}
 
 // OnDown is what becomes of the connections to a server that fails its checks.
 type OnDown string
@@ -137,6 +167,16 @@ const (
 	EventExpiring  Event = "expiring"
 	EventFailed    Event = "failed"
 	EventFlushed   Event = "flushed"
+	// What an ACME store tells: an order begins, a challenge is set up, the order
+	// ended with a certificate, that is in effect, it is about to expire, the order
+	// failed, and the certificate was revoked.
+	EventACMERenewing       Event = "acme_renewing"
+	EventACMEChallengeSetup Event = "acme_challenge_setup"
+	EventACMERenewed        Event = "acme_renewed"
+	EventACMEInstalled      Event = "acme_installed"
+	EventACMEExpiring       Event = "acme_expiring"
+	EventACMEErrored        Event = "acme_errored"
+	EventACMERevoked        Event = "acme_revoked"
 )
 
 // Action is what a route does with a connection.
@@ -180,6 +220,10 @@ func (SANAliases) choices() []string { return []string{"verified", "all", "off"}
 func (Occasion) choices() []string   { return []string{"unknown", "failure"} }
 func (SendProxy) choices() []string  { return []string{"off", "v1", "v2"} }
 func (OnDown) choices() []string     { return []string{"keep", "reset"} }
+func (StartTLS) choices() []string {
+	return []string{"postgres", "smtp", "imap", "pop3", "ldap", "auto"}
+}
+
 func (Balance) choices() []string {
 	return []string{"round_robin", "least_connections", "random_two", "source_hash", "name_hash"}
 }
@@ -193,7 +237,10 @@ func (ProxyTLV) choices() []string {
 func (ClientAuthMode) choices() []string { return []string{"off", "request", "require"} }
 
 func (Event) choices() []string {
-	return []string{"fetched", "renewed", "withdrawn", "expiring", "failed", "flushed"}
+	return []string{
+		"fetched", "renewed", "withdrawn", "expiring", "failed", "flushed",
+		"acme_renewing", "acme_challenge_setup", "acme_renewed", "acme_installed", "acme_expiring", "acme_errored", "acme_revoked",
+	}
 }
 func (Action) choices() []string     { return []string{"terminate", "passthrough", "reject"} }
 func (Truncation) choices() []string { return []string{"fin", "reset"} }

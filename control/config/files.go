@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,7 +44,13 @@ func (c *Config) CheckFiles() error {
 	files.group("control.group", c.Control.Group)
 	files.group("control.read_socket.group", c.Control.ReadSocket.Group)
 	files.secret("control.peter_sslers.password_file", c.Control.PeterSSLers.PasswordFile)
-	c.checkCommand(files.origin)
+	c.checkCommand(files.origin, "hooks.command[0]", c.Hooks.Command)
+	for i, store := range c.Stores {
+		if acme := store.ACME; acme != nil {
+			c.checkCommand(files.origin, fmt.Sprintf("stores[%d].acme.dns01", i), acme.DNS01)
+			c.checkCommand(files.origin, fmt.Sprintf("stores[%d].acme.message", i), acme.Message)
+		}
+	}
 	return files.problems.err()
 }
 
@@ -73,6 +80,11 @@ func (f *fileChecker) store(path string, store Store) {
 		f.roots(path+".redis.ca_file", redis.CAFile)
 		f.pair(path+".redis.cert_file", redis.CertFile, path+".redis.key_file", redis.KeyFile)
 	}
+	if acme := store.ACME; acme != nil {
+		f.roots(path+".acme.ca_file", acme.CAFile)
+		f.hmac(path+".acme.eab.hmac_file", acme.EAB.HMACFile)
+		f.newFolder(path+".acme.storage", acme.Storage)
+	}
 }
 
 func (f *fileChecker) folder(path, folder string) {
@@ -101,19 +113,19 @@ func (f *fileChecker) newFolder(path, folder string) {
 }
 
 // checkCommand warns of a command that could not be called now.
-func (c *Config) checkCommand(origin *origin) {
-	if len(c.Hooks.Command) == 0 {
+func (c *Config) checkCommand(origin *origin, path string, command []string) {
+	if len(command) == 0 {
 		return
 	}
 	// Its own words are "exec:" and the path, which the cause may have, too.
-	_, err := exec.LookPath(c.Hooks.Command[0])
+	_, err := exec.LookPath(command[0])
 	if cause, ok := errors.AsType[*exec.Error](err); ok {
-		err = fmt.Errorf("%s can't be called: %w", c.Hooks.Command[0], cause.Err)
+		err = fmt.Errorf("%s can't be called: %w", command[0], cause.Err)
 	}
 	if err == nil {
 		return
 	}
-	warning := origin.problem("hooks.command[0]", err.Error()).String()
+	warning := origin.problem(path, err.Error()).String()
 	if !slices.Contains(c.Warnings, warning) {
 		c.Warnings = append(c.Warnings, warning)
 	}
@@ -137,6 +149,18 @@ func (f *fileChecker) secret(path, file string) {
 	content := f.read(path, file)
 	if content != nil && strings.TrimSpace(string(content)) == "" {
 		f.problem(path, fmt.Errorf("%s is empty", file))
+	}
+}
+
+// hmac looks at a key as CAs hand it out (RFC 8555, section 7.3.4).
+func (f *fileChecker) hmac(path, file string) {
+	f.key(path, file)
+	content, err := readSmall(file)
+	if err != nil || strings.TrimSpace(string(content)) == "" {
+		return
+	}
+	if _, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(content)), "=")); err != nil {
+		f.problem(path, fmt.Errorf("%s holds no key in base64url", file)) // the error would quote it
 	}
 }
 

@@ -16,6 +16,9 @@ type Listener struct {
 	// AcceptProxy reads the PROXY header that trusted proxies send first. Nil,
 	// the default: nobody's is read.
 	AcceptProxy *AcceptProxy `yaml:"accept_proxy"`
+	// StartTLS is the protocol that clients begin with, up to where they begin
+	// TLS. Empty, the default: they begin with TLS.
+	StartTLS StartTLS `yaml:"starttls"`
 	// DefaultName is the name used for a client that sends none. Optional:
 	// without it such a client is refused. Accepted by sni.Normalize.
 	DefaultName string `yaml:"default_name,name"`
@@ -60,7 +63,8 @@ type Limits struct {
 	// counted from when their certificate was found: those that wait for a store
 	// do not count, so that one that hangs can't fill it. Default 20000.
 	Handshakes int `yaml:"handshakes"`
-	// HelloTimeout is how long a client has to send its ClientHello. Default 5s.
+	// HelloTimeout is how long a client has to send its ClientHello, and what it
+	// says before that at a listener with StartTLS. Default 5s.
 	HelloTimeout time.Duration `yaml:"hello_timeout"`
 	// HelloBytes is how large a ClientHello may be, at most 64k. Default 64k.
 	HelloBytes Size `yaml:"hello_bytes"`

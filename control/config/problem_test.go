@@ -87,12 +87,6 @@ var problemTests = []struct {
 	}},
 	{"strange key", least + "\"a b\": 1\n", []string{`5:1: ["a b"]: unknown key`}},
 	{"written twice", least + "log: {}\nlog: {}\n", []string{"6:1: log: written twice, first on line 5"}},
-	{"later key", strings.Replace(least, `":443"`, `":443", starttls: smtp`, 1), []string{
-		`2:31: listeners[0].starttls: "starttls" is not supported by this version`,
-	}},
-	{"later section", withStores("{acme: {contact: a}}, {dir: {path: a}}"), []string{
-		`3:11: stores[0].acme: "acme" is not supported by this version`,
-	}},
 
 	{"list for text", least + "control: {socket: [a]}\n", []string{"5:19: control.socket: want one value, got a list"}},
 	{"text for a list", least + "tls: {alpn: h2}\n", []string{"5:13: tls.alpn: want a list, got one value"}},
@@ -202,9 +196,9 @@ var problemTests = []struct {
 	}},
 	{"hook as one text", least + "hooks: {command: /bin/notify --all}\n", []string{"5:18: hooks.command: want a list, got one value"}},
 	{"events", least + "hooks: {command: [/a], events: [failed, fail, failed, fial]}\n", []string{
-		`5:41: hooks.events[1]: "fail" is not one of fetched, renewed, withdrawn, expiring, failed, flushed; did you mean failed?`,
+		`5:41: hooks.events[1]: "fail" is not one of fetched, renewed, withdrawn, expiring, failed, flushed, acme_renewing, acme_challenge_setup, acme_renewed, acme_installed, acme_expiring, acme_errored, acme_revoked; did you mean failed?`,
 		`5:47: hooks.events[2]: "failed" is in the list twice`,
-		`5:55: hooks.events[3]: "fial" is not one of fetched, renewed, withdrawn, expiring, failed, flushed`,
+		`5:55: hooks.events[3]: "fial" is not one of fetched, renewed, withdrawn, expiring, failed, flushed, acme_renewing, acme_challenge_setup, acme_renewed, acme_installed, acme_expiring, acme_errored, acme_revoked`,
 	}},
 	{"peter_sslers without port", least + "control: {peter_sslers: {address: localhost}}\n", []string{
 		`5:35: control.peter_sslers.address: "localhost" is not host:port, as in ":443", "127.0.0.1:9000" or "[::1]:443"`,

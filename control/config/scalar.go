@@ -31,6 +31,7 @@ var textParsers = map[reflect.Type]textFunc{
 	reflect.TypeFor[Hash]():          readBy(parseHash),
 	reflect.TypeFor[Bytes]():         readBy(parseBytes),
 	reflect.TypeFor[TLVType]():       readBy(parseTLVType),
+	reflect.TypeFor[StartTLS]():      readBy(parseStartTLS),
 	reflect.TypeFor[Switch]():        readSwitch,
 }
 

@@ -7,12 +7,13 @@ import (
 	"hellogate/sni"
 )
 
-// Store is one place that certificates come from: exactly one of HTTP, Dir and
-// Redis is set.
+// Store is one place that certificates come from: exactly one of HTTP, Dir,
+// Redis and ACME is set.
 type Store struct {
 	// Name is what logs, status and metrics call it; no two stores have the
 	// same. Default: its URL without the query, or its path; of Redis its URL
-	// without the user, and with its Addresses.
+	// without the user, and with its Addresses; of ACME the first of its
+	// Directories.
 	Name string `yaml:"name"`
 	// HTTP is a certificate server.
 	HTTP *HTTPStore `yaml:"http"`
@@ -20,6 +21,8 @@ type Store struct {
 	Dir *DirStore `yaml:"dir"`
 	// Redis is a Redis server, or several that serve the same.
 	Redis *RedisStore `yaml:"redis"`
+	// ACME is a certificate authority, or several.
+	ACME *ACMEStore `yaml:"acme"`
 	// Names are those that it is asked for. Empty, the default: every name.
 	Names []sni.Pattern `yaml:"names"`
 	// Breaker is Config.Breaker with what this store says otherwise.

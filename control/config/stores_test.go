@@ -113,9 +113,8 @@ var storeProblems = []struct {
 	name, stores string
 	want         []string
 }{
-	{"later kind", "{acme: {}}", []string{`3:11: stores[0].acme: "acme" is not supported by this version`}},
-	{"of no kind", "{name: x}", []string{"3:10: stores[0]: want http, dir or redis"}},
-	{"second of no kind", "{dir: {path: a}}, {names: [a.example]}", []string{"3:28: stores[1]: want http, dir or redis"}},
+	{"of no kind", "{name: x}", []string{"3:10: stores[0]: want http, dir, redis or acme"}},
+	{"second of no kind", "{dir: {path: a}}, {names: [a.example]}", []string{"3:28: stores[1]: want http, dir, redis or acme"}},
 	{"of two kinds", "{http: {url: https://a.example}, dir: {path: b}}", []string{"3:10: stores[0]: one entry is one store, not http and dir"}},
 	{"of three kinds", "{redis: {}, http: {}, dir: {}}", []string{"3:10: stores[0]: one entry is one store, not http and dir and redis"}},
 	{"folder without path", "{dir: {}}", []string{"3:11: stores[0].dir.path: missing"}},

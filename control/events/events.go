@@ -23,12 +23,31 @@ const (
 	Failed = "failed"
 	// Flushed: names were removed from the cache.
 	Flushed = "flushed"
+	// ACMERenewing, and what follows, are of a store that orders certificates, with mod_md's names: an order begins.
+	ACMERenewing = "acme_renewing"
+	// ACMEChallengeSetup: what a CA is going to look for is there.
+	ACMEChallengeSetup = "acme_challenge_setup"
+	// ACMERenewed: an order ended with a certificate.
+	ACMERenewed = "acme_renewed"
+	// ACMEInstalled: it is in effect.
+	ACMEInstalled = "acme_installed"
+	// ACMEExpiring: a certificate is near its end, and the orders for another failed.
+	ACMEExpiring = "acme_expiring"
+	// ACMEErrored: an order failed.
+	ACMEErrored = "acme_errored"
+	// ACMERevoked: a certificate was revoked.
+	ACMERevoked = "acme_revoked"
 	// Dropped is for a subscriber alone: it was too slow and lost Count events that came before this one.
 	Dropped = "dropped"
 )
 
 // Kinds are all that may be published.
-func Kinds() []string { return []string{Fetched, Renewed, Withdrawn, Expiring, Failed, Flushed} }
+func Kinds() []string {
+	return []string{
+		Fetched, Renewed, Withdrawn, Expiring, Failed, Flushed,
+		ACMERenewing, ACMEChallengeSetup, ACMERenewed, ACMEInstalled, ACMEExpiring, ACMEErrored, ACMERevoked,
+	}
+}
 
 // maxNames is how many names an event tells at most.
 const maxNames = 1000

@@ -36,6 +36,9 @@ func (i *Instance) makeBackend(p *plane, name string, settings config.Backend) (
 	if backend.Proxy, backend.TellsCertificate, err = proxySender(settings); err != nil {
 		return nil, err
 	}
+	if backend.StartTLS, err = terminate.ParseStartTLS(string(settings.StartTLS)); err != nil {
+		return nil, err
+	}
 	var upstream *upstreamTLS
 	if settings.TLS != nil {
 		if upstream, err = p.upstream(name, *settings.TLS); err != nil {
@@ -164,7 +167,7 @@ type checks struct {
 // same reports whether the checks ask the same.
 func (c checks) same(other checks) bool {
 	return reflect.DeepEqual(c.backend.Health, other.backend.Health) && reflect.DeepEqual(c.backend.TLS, other.backend.TLS) &&
-		c.backend.SendProxy == other.backend.SendProxy
+		c.backend.SendProxy == other.backend.SendProxy && c.backend.StartTLS == other.backend.StartTLS
 }
 
 func (c checks) options() health.Options {
@@ -179,6 +182,9 @@ func (c checks) options() health.Options {
 	}
 	if c.upstream != nil {
 		options.CurrentTLS = c.upstream.forChecks
+		if asks, err := terminate.ParseStartTLS(string(c.backend.StartTLS)); err == nil && asks.String() != "" {
+			options.StartTLS = asks.Request
+		}
 	}
 	if settings.Port != 0 {
 		options.Dial = dialPort(strconv.Itoa(settings.Port))
@@ -215,6 +221,16 @@ func run(parent context.Context, do func(context.Context)) runner {
 func (r runner) stop() {
 	r.end()
 	<-r.done
+}
+
+// over reports whether it has come to its end by itself.
+func (r runner) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // runPools begins to look up the names of new pools' servers and to check their health, and ends that of those that went.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"hellogate/cache"
@@ -27,6 +28,7 @@ func (i *Instance) openCache() error {
 	}
 	options := cache.Options{
 		Store:         i.chain,
+		Fetches:       i.stores.fetches(),
 		Size:          int64(settings.Size),
 		TTL:           settings.TTL,
 		MinTTL:        settings.MinTTL,
@@ -43,9 +45,6 @@ func (i *Instance) openCache() error {
 		Signer:        signer,
 		SignerBytes:   libcrypto.Bytes,
 		Log:           i.options.Log,
-	}
-	for _, opened := range i.stores {
-		options.Fetches += opened.fetches
 	}
 	if i.permission != nil {
 		options.Permission = i.permission
@@ -162,12 +161,32 @@ func (i *Instance) diskStatus() func() control.DiskStatus {
 // prefetchers is how many names of the configuration are fetched at once.
 const prefetchers = 16
 
-// prefetch fetches the names that the configuration lists, while clients are being served.
-func (i *Instance) prefetch(ctx context.Context) {
-	names := i.config.Prefetch
-	if len(names) == 0 {
-		return
+// startPrefetch fetches the names that a configuration lists and the one before, which may be nil, does not, while clients are
+// being served.
+func (i *Instance) startPrefetch(loaded, before *config.Config) {
+	names := loaded.Prefetch
+	if before != nil {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(before.Prefetch, name) })
 	}
+	i.prefetching = slices.DeleteFunc(i.prefetching, runner.over)
+	if len(names) > 0 {
+		i.prefetching = append(i.prefetching, run(i.life, func(ctx context.Context) { i.prefetch(ctx, names) }))
+	}
+}
+
+func (i *Instance) prefetchFirst() {
+	i.changing.Lock()
+	defer i.changing.Unlock()
+	i.startPrefetch(i.config, nil)
+}
+
+func (i *Instance) stopPrefetch() {
+	for _, running := range i.prefetching {
+		running.stop()
+	}
+}
+
+func (i *Instance) prefetch(ctx context.Context, names []string) {
 	todo := make(chan string)
 	results := make(chan string)
 	for range min(prefetchers, len(names)) {

@@ -57,24 +57,28 @@ type Instance struct {
 	options Options
 	started time.Time
 
-	stores     []guarded
-	chain      *chain.Chain
-	permission *permission.Permission // nil: none is asked
-	disk       *tier                  // nil: there is none
-	noDisk     string                 // why there is none that is configured
-	events     *events.Hub
-	hooks      *events.Command     // nil: none is called
-	peter      *petersslers.Server // nil: there is none
-	plane      atomic.Pointer[plane]
-	checking   map[string]checker // by the backend's name
-	rotating   map[*tickets.Keys]runner
-	cache      *cache.Cache
-	names      names // the cache, as connections ask it
-	traffic    *terminate.Server
-	control    *control.Server
-	socket     *control.Socket
-	reads      *control.Socket // for reading alone; nil: there is none
-	admin      net.Listener    // for monitoring; nil: there is none
+	stores      *stores // those that the chain asks
+	chain       *chain.Chain
+	retire      func(unused <-chan struct{}, gone []*guarded) // closes stores in time
+	retired     sync.WaitGroup                                // until that is done
+	permission  *permission.Permission                        // nil: none is asked
+	disk        *tier                                         // nil: there is none
+	noDisk      string                                        // why there is none that is configured
+	events      *events.Hub
+	hooks       *events.Command     // nil: none is called
+	peter       *petersslers.Server // nil: there is none
+	plane       atomic.Pointer[plane]
+	checking    map[string]checker // by the backend's name
+	rotating    map[*tickets.Keys]runner
+	prefetching []runner
+	proving     map[string]runner // on the listeners for HTTP-01, by address
+	cache       *cache.Cache
+	names       names // the cache, as connections ask it
+	traffic     *terminate.Server
+	control     *control.Server
+	socket      *control.Socket
+	reads       *control.Socket // for reading alone; nil: there is none
+	admin       net.Listener    // for monitoring; nil: there is none
 
 	upgrader   *handover.Upgrader
 	upgrading  sync.Mutex   // held during an upgrade, and from the end of Run on
@@ -99,7 +103,7 @@ type Instance struct {
 func New(config *config.Config, options Options) (*Instance, error) {
 	i := &Instance{
 		config: config, options: options, started: time.Now(),
-		checking: map[string]checker{}, rotating: map[*tickets.Keys]runner{},
+		checking: map[string]checker{}, rotating: map[*tickets.Keys]runner{}, proving: map[string]runner{},
 	}
 	i.life, i.end = context.WithCancel(context.Background())
 	i.watched, i.stopWatch = context.WithCancel(context.Background())
@@ -162,8 +166,9 @@ func (i *Instance) controlOptions() control.Options {
 		Started:      i.started,
 		Certificates: i.cache,
 		Traffic:      i.traffic,
-		Stores:       i.storeStatuses(),
+		Stores:       i.storeStatuses,
 		Watching:     i.chain.Sights,
+		ACME:         i.orderStores,
 		Backends:     i.poolsByName,
 		Ready:        i.serving.Load,
 		Reload:       i.Reload,
@@ -196,7 +201,7 @@ func (i *Instance) logStart() {
 		i.options.Log.Warn().Str("note", warning).Msg("configuration")
 	}
 	event := i.options.Log.Info().Str("version", i.options.Version).Int("pid", os.Getpid()).Bool("took_over", i.options.Inherited != nil)
-	event.Strs("listeners", i.addressTexts()).Strs("stores", i.storeNames()).Strs("backends", i.config.BackendNames())
+	event.Strs("listeners", i.addressTexts()).Strs("stores", i.plane.Load().stores.names()).Strs("backends", i.config.BackendNames())
 	if i.options.Profiles {
 		event.Bool("pprof", true)
 	}

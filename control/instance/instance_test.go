@@ -245,8 +245,7 @@ func TestErrorsNameFlags(t *testing.T) {
 
 // A fetch takes descriptors too, whatever the store.
 func TestDescriptorsOfFetchesAreKept(t *testing.T) {
-	none := &Instance{config: config.Defaults()}
-	most, files := none.possibleConnections(none.config)
+	most, files := possibleConnections(&plane{config: config.Defaults(), stores: &stores{}})
 	if files > 1<<30 {
 		t.Skip("files without limit")
 	}
@@ -265,13 +264,11 @@ func TestDescriptorsOfFetchesAreKept(t *testing.T) {
 		if err := balancer.openStores(); err != nil {
 			t.Fatal(err)
 		}
-		got, _ := balancer.possibleConnections(loaded)
+		got, _ := possibleConnections(&plane{config: loaded, stores: balancer.stores})
 		if kept := (most - got) * descriptorsEach; kept != c.files {
 			t.Errorf("%s: %d descriptors kept, want %d", c.name, kept, c.files)
 		}
-		for _, close := range balancer.closers {
-			close()
-		}
+		balancer.closeDownTo(0)
 	}
 }
 
@@ -282,7 +279,7 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer balancer.Close()
-	possible, files := balancer.possibleConnections(loaded)
+	possible, files := possibleConnections(&plane{config: loaded, stores: balancer.stores})
 	if got := balancer.traffic.Plan().Limits.Connections; got != possible || uint64(got)*2+descriptorsKept > files {
 		t.Errorf("%d connections with %d descriptors", got, files)
 	}
@@ -346,7 +343,7 @@ backends: {mail: {servers: [{address: "127.0.0.1:9"}]}}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := (&Instance{config: loaded}).httpOptions(loaded.Stores[0]).AutocertTimeout; got != 90*time.Second {
+	if got := (&Instance{}).httpOptions(loaded.Stores[0], "").AutocertTimeout; got != 90*time.Second {
 		t.Errorf("%v", got)
 	}
 }

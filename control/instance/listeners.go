@@ -29,9 +29,13 @@ func (i *Instance) makeListeners(p *plane) error {
 			return describe(p.config, fmt.Sprintf("listeners[%d].address", index), err)
 		}
 		p.sockets[settings.Address] = opened
+		speaks, err := terminate.ParseStartTLS(string(settings.StartTLS))
+		if err != nil {
+			return describe(p.config, fmt.Sprintf("listeners[%d].starttls", index), err)
+		}
 		listener := terminate.Listener{
 			Socket: opened, Name: settings.Name, DefaultName: settings.DefaultName,
-			Connections: p.count("listener "+settings.Name, settings.Limits.Connections),
+			StartTLS: speaks, Connections: p.count("listener "+settings.Name, settings.Limits.Connections),
 		}
 		if accept := settings.AcceptProxy; accept != nil {
 			listener.Proxy = &terminate.Proxy{From: accept.From, Required: accept.Required, Timeout: accept.Timeout}
@@ -64,8 +68,8 @@ func (i *Instance) inherited(network, address string) (net.Listener, bool) {
 	return i.options.Sockets.Listener(network, address)
 }
 
-func (i *Instance) limits(config *config.Config) terminate.Limits {
-	settings := config.Limits
+func (i *Instance) limits(p *plane) terminate.Limits {
+	settings := p.config.Limits
 	limits := terminate.Limits{
 		Connections: settings.Connections,
 		Client:      limit.Rules{Connections: settings.ConnectionsPerIP, Rate: float64(settings.RatePerIP), Burst: settings.BurstPerIP},
@@ -77,7 +81,7 @@ func (i *Instance) limits(config *config.Config) terminate.Limits {
 		KeepAlive:   settings.TCPKeepalive,
 		UserTimeout: settings.TCPUserTimeout,
 	}
-	possible, files := i.possibleConnections(config)
+	possible, files := possibleConnections(p)
 	if possible < limits.Connections {
 		i.options.Log.Warn().Int("configured", limits.Connections).Int("connections", possible).Uint64("open_files", files).
 			Msg("limits.connections lowered to what the limit on open files allows")
@@ -87,16 +91,17 @@ func (i *Instance) limits(config *config.Config) terminate.Limits {
 }
 
 // possibleConnections is how many fit into RLIMIT_NOFILE, which Go has raised to its hard limit at start.
-func (i *Instance) possibleConnections(config *config.Config) (connections int, files uint64) {
+func possibleConnections(p *plane) (connections int, files uint64) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return config.Limits.Connections, 0
+		return p.config.Limits.Connections, 0
 	}
 	kept := uint64(descriptorsKept)
-	for _, opened := range i.stores {
-		kept += uint64(opened.fetches) * uint64(opened.files)
+	for _, each := range p.stores.list {
+		kept += uint64(each.opened.fetches) * uint64(each.opened.files)
 	}
-	if passes(config) {
+	kept += uint64(len(p.proofs)) * proofsFiles
+	if passes(p.config) {
 		kept += min(2*socket.MostPipes, limit.Cur/8)
 	}
 	if limit.Cur <= kept {

@@ -24,8 +24,10 @@ import (
 type plane struct {
 	config    *config.Config
 	before    *plane // nil: there is none
+	stores    *stores
 	plan      *terminate.Plan
 	sockets   map[string]net.Listener // by address as configured
+	proofs    map[string]net.Listener // for HTTP-01, the same
 	pools     map[string]*pool.Pool   // by the backend's name
 	checks    map[string]checks       // by the backend's name
 	keys      map[keySource]*tickets.Keys
@@ -43,24 +45,32 @@ type plane struct {
 func (i *Instance) newPlane(config *config.Config, before *plane) (*plane, error) {
 	p := &plane{
 		config: config, before: before, plan: &terminate.Plan{},
-		sockets: map[string]net.Listener{}, pools: map[string]*pool.Pool{}, checks: map[string]checks{}, keys: map[keySource]*tickets.Keys{},
+		sockets: map[string]net.Listener{}, proofs: map[string]net.Listener{}, pools: map[string]*pool.Pool{}, checks: map[string]checks{}, keys: map[keySource]*tickets.Keys{},
 		upstreams: map[string]*upstreamTLS{},
 		counts:    map[string]*limit.Count{}, clients: map[string]*limit.Clients{},
 	}
-	for _, make := range []func(*plane) error{i.makeBackends, i.makeRoutes, i.makeFallback, i.makeListeners} {
+	for _, make := range []func(*plane) error{i.takeStores, i.makeBackends, i.makeRoutes, i.makeFallback, i.makeListeners, i.makeProofs} {
 		if err := make(p); err != nil {
 			p.discard()
 			return nil, err
 		}
 	}
-	p.plan.Allow, p.plan.Limits = i.allowed(), i.limits(config)
+	p.plan.Allow, p.plan.Limits = allowed(config), i.limits(p)
 	return p, nil
 }
 
 // discard closes what was opened for a plane that does not take effect.
 func (p *plane) discard() {
+	if p.before != nil && p.stores != nil {
+		p.stores.discard()
+	}
 	for address, socket := range p.sockets {
 		if p.before == nil || p.before.sockets[address] != socket {
+			_ = socket.Close()
+		}
+	}
+	for address, socket := range p.proofs {
+		if p.before == nil || p.before.proofs[address] != socket {
 			_ = socket.Close()
 		}
 	}
@@ -139,10 +149,16 @@ func (i *Instance) use(next *plane) error {
 	for _, take := range next.take {
 		take()
 	}
+	if next.before != nil {
+		i.useStores(next.stores)
+		i.cache.SetLookups(lookups(next.config.Lookups))
+		i.startPrefetch(next.config, next.before.config)
+	}
 	life, end := context.WithCancel(i.life)
 	next.end = end
 	i.runPools(next)
 	i.runKeys(next)
+	i.runProofs(next)
 	if next.before != nil {
 		next.before.stop() // before what goes on is watched again
 		next.before = nil
@@ -150,6 +166,9 @@ func (i *Instance) use(next *plane) error {
 	next.group.Go(func() { next.policies.Watch(life, i.sayClientAuth) })
 	next.group.Go(func() { watchUpstreams(life, next.upstreams, i.options.Log) })
 	i.plane.Store(next)
+	if i.serving.Load() {
+		i.startOrders(next)
+	}
 	return nil
 }
 

@@ -33,9 +33,11 @@ func (i *Instance) Reload() (result control.ReloadResult, err error) {
 		return result, err
 	}
 	i.options.Log.Info().Strs("changed", result.Changed).Strs("after_a_restart", result.AfterARestart).Msg("reloaded")
-	for _, warning := range i.plane.Load().config.Warnings {
+	read := i.plane.Load().config
+	for _, warning := range read.Warnings {
 		i.options.Log.Warn().Str("note", warning).Msg("configuration")
 	}
+	i.warnOfSecrets(read)
 	return result, nil
 }
 
@@ -85,7 +87,7 @@ func (i *Instance) changed(before, read *config.Config) control.ReloadResult {
 }
 
 // live are the sections of a configuration that a reload has take effect. The others do with an upgrade, or a restart.
-var live = []string{"listeners", "limits", "tls", "session_tickets", "routes", "backends", "fallback"}
+var live = []string{"listeners", "limits", "tls", "session_tickets", "stores", "breaker", "lookups", "prefetch", "routes", "backends", "fallback"}
 
 // differences are the sections in which two configurations differ.
 func differences(a, b *config.Config) (sections []string) {

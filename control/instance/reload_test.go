@@ -6,13 +6,19 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
+	"hellogate/cache"
 	"hellogate/control"
 	"hellogate/control/config"
 	"hellogate/control/handover"
@@ -118,6 +124,49 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 			t.Errorf("%s: a listener is left: %v", c.name, err)
 		} else {
 			opened.Close()
+		}
+	}
+}
+
+// What is to be fetched ahead is, as soon as it is new; how many unknown names may be asked for follows.
+func TestReloadOfPrefetchAndLookups(t *testing.T) {
+	var mutex sync.Mutex
+	asked := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		asked[path.Base(r.URL.Path)]++
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	loaded := withStores(t, configuration(t, "lookups: {rate: 1, burst: 1}\nprefetch: [a.example]"), fmt.Sprintf("[{http: {url: %q}}]", server.URL))
+	balancer, next := reloading(t, loaded)
+	count := func(name string) int {
+		mutex.Lock()
+		defer mutex.Unlock()
+		return asked[name]
+	}
+	limited := func(name string) bool {
+		_, err := balancer.cache.Get(t.Context(), cache.Query{Name: name, Client: netip.MustParseAddr("192.0.2.1")})
+		return errors.Is(err, cache.ErrLimited)
+	}
+	waitUntil(t, "the name is fetched ahead", func() bool { return count("a.example") == 1 })
+	asking := 0
+	waitUntil(t, "look-ups are bounded", func() bool { asking++; return limited(fmt.Sprintf("n%d.example", asking)) })
+	next.Store(changed(loaded, func(c *config.Config) {
+		c.Lookups.Burst, c.Lookups.Rate, c.Prefetch = 1000, 1000, []string{"a.example", "b.example"}
+	}))
+	result, err := balancer.Reload()
+	if err != nil || !slices.Equal(result.Changed, []string{"lookups", "prefetch"}) || len(result.AfterARestart) != 0 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	waitUntil(t, "the new name is fetched ahead", func() bool { return count("b.example") == 1 && count("a.example") == 1 })
+	waitUntil(t, "the new bound is in effect", func() bool { asking++; return !limited(fmt.Sprintf("n%d.example", asking)) })
+	time.Sleep(100 * time.Millisecond) // at the new rate, for a hundred of them
+	for range 20 {
+		if asking++; limited(fmt.Sprintf("n%d.example", asking)) {
+			t.Error("the bound on look-ups is not the new one")
+			break
 		}
 	}
 }

@@ -18,11 +18,12 @@ func (i *Instance) Run(ctx context.Context) error {
 		return err
 	}
 	i.serving.Store(true)
+	i.startOrders(i.plane.Load())
 	defer context.AfterFunc(ctx, i.Shutdown)()
 	finish := i.runControl()
 	var background sync.WaitGroup
 	background.Go(func() { tendMemory(i.life) })
-	background.Go(func() { i.prefetch(i.life) })
+	i.prefetchFirst()
 	background.Go(func() { i.servePeterSSLers(i.life) })
 	background.Go(func() { i.options.Notifier.Watch(i.watched, i.well, i.warn) })
 	i.logStart()
@@ -78,6 +79,7 @@ func (i *Instance) whileDraining(served context.Context, finish func(), backgrou
 	// The other process has them: nobody may be answered by this one, and the locks must go when that one ends.
 	finish()
 	background.Wait()
+	i.stopPrefetch()
 	i.letCertificatesGo(served)
 }
 
@@ -104,7 +106,7 @@ func (i *Instance) letCertificatesGo(served context.Context) {
 	i.closeDownTo(0)
 	i.closers = later
 	i.names.forget()
-	i.cache, i.control, i.peter, i.chain, i.stores = nil, nil, nil, nil, nil
+	i.cache, i.control, i.peter, i.chain, i.stores, i.plane.Load().stores = nil, nil, nil, nil, nil, nil
 	debug.FreeOSMemory()
 	i.options.Log.Info().Int64("connections", i.traffic.Stats().Active).Msg("upgrade: what only handshakes need is let go of")
 }

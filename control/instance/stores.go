@@ -2,11 +2,9 @@ package instance
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 
 	"hellogate/breaker"
-	"hellogate/control"
 	"hellogate/control/config"
 	"hellogate/store"
 	"hellogate/store/chain"
@@ -16,15 +14,14 @@ import (
 
 // guarded is a store behind its breaker.
 type guarded struct {
-	name    string
-	fetches int // at once
-	files   int // that each has open
-	link    chain.Link
+	settings config.Store
+	secret   string // of the environment
+	opened   opened
 	*breaker.Breaker
 }
 
 // Takes reports whether the store is asked for a name.
-func (g guarded) Takes(name string) bool { return g.link.Takes(name) }
+func (g *guarded) Takes(name string) bool { return chain.Link{Names: g.settings.Names}.Takes(name) }
 
 // dirFetches is how many names a directory is asked for at once.
 const dirFetches = 64
@@ -34,6 +31,7 @@ const (
 	httpFiles  = 1
 	redisFiles = 1
 	dirFiles   = 8
+	acmeFiles  = 1
 )
 
 // opened is a store as its kind is.
@@ -44,65 +42,28 @@ type opened struct {
 	files   int
 }
 
-func (i *Instance) openStores() error {
-	var links []chain.Link
-	for index, settings := range i.config.Stores {
-		kind, err := i.openStore(settings)
-		if err != nil {
-			return i.describe(fmt.Sprintf("stores[%d]", index), err)
-		}
-		if kind.close != nil {
-			i.closeLater(kind.close)
-		}
-		links = append(links, i.link(settings, kind))
-	}
-	if len(links) == 0 {
-		return errors.New("stores: one is needed")
-	}
-	i.chain = chain.New(links, i.options.Log)
-	i.closeLater(i.chain.Close)
-	i.warnOfSecrets()
-	return nil
-}
-
-// link puts a store behind its breaker and into the chain.
-func (i *Instance) link(settings config.Store, kind opened) chain.Link {
-	guard := breaker.New(settings.Name, kind.Store, i.breakerOptions(settings.Breaker))
-	link := chain.Link{
-		Name:      settings.Name,
-		Store:     guard,
-		Names:     settings.Names,
-		WriteBack: settings.WriteBack,
-		Fetches:   kind.fetches,
-	}
-	if watcher, tells := kind.Store.(store.Watcher); tells {
-		link.Watcher = watcher
-	}
-	if writer, takes := kind.Store.(store.Writer); takes {
-		link.Writer = writer
-	}
-	i.stores = append(i.stores, guarded{name: settings.Name, fetches: kind.fetches, files: kind.files, link: link, Breaker: guard})
-	return link
-}
-
 func (i *Instance) breakerOptions(settings config.Breaker) breaker.Options {
 	return breaker.Options{Failures: settings.Failures, Reset: settings.Reset, Log: i.options.Log}
 }
 
-func (i *Instance) openStore(settings config.Store) (opened, error) {
+// openStore opens a store as its kind is. secret is what the environment has for it; empty: its files are read. Until it is
+// asked or watched it changes nothing for others that have the same files or addresses.
+func (i *Instance) openStore(settings config.Store, secret string) (opened, error) {
 	switch {
 	case settings.HTTP != nil:
-		client, err := store.NewHTTP(i.httpOptions(settings))
+		client, err := store.NewHTTP(i.httpOptions(settings, secret))
 		if err != nil {
 			return opened{}, err
 		}
 		return opened{client, client.Close, settings.HTTP.Fetches, httpFiles}, nil
 	case settings.Redis != nil:
-		client, err := redis.New(i.redisOptions(settings))
+		client, err := redis.New(i.redisOptions(settings, secret))
 		if err != nil {
 			return opened{}, err
 		}
 		return opened{client, client.Close, settings.Redis.Fetches, redisFiles}, nil
+	case settings.ACME != nil:
+		return i.openACME(settings)
 	case settings.Dir != nil:
 		directory, err := dir.Open(dir.Options{Name: settings.Name, Path: settings.Dir.Path, Log: i.options.Log})
 		if err != nil {
@@ -110,15 +71,27 @@ func (i *Instance) openStore(settings config.Store) (opened, error) {
 		}
 		return opened{directory, directory.Close, dirFetches, dirFiles}, nil
 	}
-	return opened{}, errors.New("neither http, dir nor redis")
+	return opened{}, errors.New("neither http, dir, redis nor acme")
+}
+
+// secretOf is what the environment has for a store of a configuration; empty: nothing. A secret is for one store, and not
+// guessed to be for one of several.
+func (i *Instance) secretOf(loaded *config.Config, settings config.Store) string {
+	switch {
+	case settings.HTTP != nil && settings.HTTP.Username == "" && count(loaded, isHTTP) == 1:
+		return i.options.StoreToken
+	case settings.Redis != nil && count(loaded, isRedis) == 1:
+		return i.options.RedisPassword
+	}
+	return ""
 }
 
 // warnOfSecrets says which secrets of the environment nothing takes.
-func (i *Instance) warnOfSecrets() {
-	if i.options.StoreToken != "" && i.count(isHTTP) != 1 {
+func (i *Instance) warnOfSecrets(config *config.Config) {
+	if i.options.StoreToken != "" && count(config, isHTTP) != 1 {
 		i.options.Log.Warn().Str("note", "HELLOGATE_STORE_TOKEN is set, and there is not exactly one http store to take it").Msg("configuration")
 	}
-	if i.options.RedisPassword != "" && i.count(isRedis) != 1 {
+	if i.options.RedisPassword != "" && count(config, isRedis) != 1 {
 		i.options.Log.Warn().Str("note", "HELLOGATE_REDIS_PASSWORD is set, and there is not exactly one redis store to take it").Msg("configuration")
 	}
 }
@@ -126,8 +99,8 @@ func (i *Instance) warnOfSecrets() {
 func isHTTP(s config.Store) bool  { return s.HTTP != nil }
 func isRedis(s config.Store) bool { return s.Redis != nil }
 
-func (i *Instance) count(kind func(config.Store) bool) (count int) {
-	for _, settings := range i.config.Stores {
+func count(loaded *config.Config, kind func(config.Store) bool) (count int) {
+	for _, settings := range loaded.Stores {
 		if kind(settings) {
 			count++
 		}
@@ -135,7 +108,7 @@ func (i *Instance) count(kind func(config.Store) bool) (count int) {
 	return count
 }
 
-func (i *Instance) httpOptions(settings config.Store) store.HTTPOptions {
+func (i *Instance) httpOptions(settings config.Store, token string) store.HTTPOptions {
 	http := settings.HTTP
 	options := store.HTTPOptions{
 		Name:               settings.Name,
@@ -154,13 +127,13 @@ func (i *Instance) httpOptions(settings config.Store) store.HTTPOptions {
 		Timeout:            http.Timeout,
 		Fetches:            http.Fetches,
 	}
-	if i.options.StoreToken != "" && http.Username == "" && i.count(isHTTP) == 1 {
-		options.Token, options.TokenFile = i.options.StoreToken, ""
+	if token != "" {
+		options.Token, options.TokenFile = token, ""
 	}
 	return options
 }
 
-func (i *Instance) redisOptions(settings config.Store) redis.Options {
+func (i *Instance) redisOptions(settings config.Store, password string) redis.Options {
 	from := settings.Redis
 	options := redis.Options{
 		Name:               settings.Name,
@@ -181,32 +154,16 @@ func (i *Instance) redisOptions(settings config.Store) redis.Options {
 		Fetches:            from.Fetches,
 		Log:                i.options.Log,
 	}
-	if i.options.RedisPassword != "" && i.count(isRedis) == 1 {
-		options.Password, options.PasswordFile = i.options.RedisPassword, ""
+	if password != "" {
+		options.Password, options.PasswordFile = password, ""
 	}
 	return options
 }
 
-func (i *Instance) storeStatuses() []control.Store {
-	statuses := make([]control.Store, 0, len(i.stores))
-	for _, opened := range i.stores {
-		statuses = append(statuses, opened)
-	}
-	return statuses
-}
-
-func (i *Instance) storeNames() []string {
-	var names []string
-	for _, opened := range i.stores {
-		names = append(names, opened.name)
-	}
-	return names
-}
-
 // allowed are the addresses that each store may name in its answers.
-func (i *Instance) allowed() map[string][]netip.Prefix {
-	allowed := make(map[string][]netip.Prefix, len(i.config.Stores))
-	for _, settings := range i.config.Stores {
+func allowed(config *config.Config) map[string][]netip.Prefix {
+	allowed := make(map[string][]netip.Prefix, len(config.Stores))
+	for _, settings := range config.Stores {
 		allowed[settings.Name] = settings.Allow
 	}
 	return allowed

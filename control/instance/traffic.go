@@ -17,7 +17,7 @@ func (i *Instance) openTraffic() error {
 			_ = listener.Socket.Close() // in vain once it was served
 		}
 	})
-	i.traffic = terminate.New(terminate.Options{Certificates: &i.names, Log: i.options.Log, Access: i.accessLog()}, first.plan)
+	i.traffic = terminate.New(terminate.Options{Certificates: &i.names, Challenges: proofs{&i.plane}, Log: i.options.Log, Access: i.accessLog()}, first.plan)
 	i.closeLater(i.stopTraffic)
 	i.takeServers(first)
 	return i.use(first)
@@ -28,10 +28,14 @@ func (i *Instance) stopTraffic() {
 	i.changing.Lock()
 	defer i.changing.Unlock()
 	i.plane.Load().stop()
+	i.stopPrefetch()
 	for _, running := range i.checking {
 		running.stop()
 	}
 	for _, running := range i.rotating {
+		running.stop()
+	}
+	for _, running := range i.proving {
 		running.stop()
 	}
 	for _, p := range i.plane.Load().pools {

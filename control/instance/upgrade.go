@@ -119,6 +119,9 @@ func (i *Instance) handedListeners() (all []handover.Listener) {
 	for address, socket := range i.plane.Load().sockets {
 		all = append(all, handover.Listener{Address: address, Listener: socket})
 	}
+	for address, socket := range i.plane.Load().proofs {
+		all = append(all, handover.Listener{Address: address, Listener: socket})
+	}
 	settings := i.config.Control
 	all = append(all, handover.Listener{Address: settings.Socket, Listener: i.socket.UnixListener})
 	if i.reads != nil {

@@ -5,15 +5,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
-	"os"
 	"reflect"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"hellogate/control/config"
+	"hellogate/terminate/seen"
 )
 
 // noEnd is an address that is not known.
@@ -24,14 +23,8 @@ type upstreamTLS struct {
 	backend  string
 	settings config.BackendTLS
 	config   atomic.Pointer[tls.Config]
-	seen     []fileState
+	seen     seen.Files
 	failed   bool
-}
-
-// fileState tells whether a file has changed.
-type fileState struct {
-	size     int64
-	modified time.Time
 }
 
 func newUpstreamTLS(backend string, settings config.BackendTLS) (*upstreamTLS, error) {
@@ -58,7 +51,7 @@ const sessionsKept = 1024
 
 // read reads the files.
 func (u *upstreamTLS) read() error {
-	u.seen = u.look()
+	u.seen, _ = u.look() // who reads them says what is wrong
 	trusted, err := roots(u.settings.CAFile)
 	if err != nil {
 		return fmt.Errorf("tls.ca_file: %w", err)
@@ -81,15 +74,8 @@ func (u *upstreamTLS) read() error {
 	return nil
 }
 
-func (u *upstreamTLS) look() (states []fileState) {
-	for _, path := range []string{u.settings.CAFile, u.settings.CertFile, u.settings.KeyFile} {
-		var state fileState
-		if info, err := os.Stat(path); err == nil {
-			state = fileState{info.Size(), info.ModTime()}
-		}
-		states = append(states, state)
-	}
-	return states
+func (u *upstreamTLS) look() (seen.Files, error) {
+	return seen.Look(u.settings.CAFile, u.settings.CertFile, u.settings.KeyFile)
 }
 
 // forChecks is the configuration for health checks. There is no client, and so no name to ask for where that is the
@@ -121,7 +107,7 @@ func watchUpstreams(ctx context.Context, upstreams map[string]*upstreamTLS, log 
 
 // readAgain reads the files if they have changed; those that could not be read, at every look, as they may be half-written.
 func (u *upstreamTLS) readAgain(log zerolog.Logger) {
-	if !u.failed && slices.Equal(u.look(), u.seen) {
+	if now, err := u.look(); err == nil && !u.failed && u.seen.Same(now) {
 		return
 	}
 	err := u.read()

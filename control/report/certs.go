@@ -48,6 +48,9 @@ func Cert(out io.Writer, cert control.Cert) error {
 		if len(cert.RoutedTo) > 0 {
 			line("routed to", strings.Join(cert.RoutedTo, " "))
 		}
+		if cert.ACME != nil {
+			line("acme", cert.ACME.Describe(time.Now()))
+		}
 		for _, remark := range cert.Remarks {
 			line("remark", remark)
 		}

@@ -268,3 +268,12 @@ func TestManyFlushedAreCounted(t *testing.T) {
 		t.Errorf("got %s", text)
 	}
 }
+
+// Of the listeners those are said whose clients say something before their TLS.
+func TestStatusOfListeners(t *testing.T) {
+	var out strings.Builder
+	err := Status(&out, control.Status{Listeners: []control.Listener{{Name: "pg\x1b", StartTLS: "postgres"}, {Name: ":443"}}})
+	if err != nil || strings.Count(out.String(), "listener") != 1 || !strings.Contains(out.String(), `listener     pg\x1b: starttls postgres`) {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}

@@ -22,10 +22,12 @@ func Status(out io.Writer, status control.Status) error {
 		headline(w, status)
 		numbers(w, status)
 		stores(w, status.Stores)
+		orders(w, status.ACME)
 		permission(w, status.Permission)
 		fmt.Fprintln(w)
 		backends(w, status.Backends)
 		refused(w, status.Connections.Refused)
+		troubledOrders(w, status.ACME)
 		certificates(w, "CERTIFICATES IN TROUBLE", status.Troubled)
 		certificates(w, sample(status), status.Names)
 	})
@@ -43,6 +45,7 @@ func numbers(w io.Writer, status control.Status) {
 	connections, cache, process := status.Connections, status.Cache, status.Process
 	fmt.Fprintf(w, "connections\t%d active of %d, %s in the handshake, %d since the start, %s in, %s out\n",
 		connections.Active, connections.Limit, handshakes(connections), connections.Total, size(connections.BytesIn), size(connections.BytesOut))
+	listeners(w, status.Listeners)
 	fmt.Fprintf(w, "cache\t%s in %s of %s, %s, %d pinned by hand; %d remembered as unknown, %d as failing\n",
 		names(cache.Entries), size(cache.Bytes), size(cache.LimitBytes), control.Numbered(cache.Aliases, "of them an alias", "of them aliases"),
 		cache.Pinned, cache.Negative, cache.Failing)
@@ -61,6 +64,15 @@ func numbers(w io.Writer, status control.Status) {
 		fmt.Fprintf(w, ", %d that it failed at by Go", process.RSASignaturesFailed)
 	}
 	fmt.Fprintln(w)
+}
+
+// listeners tells of those whose clients say something before their TLS.
+func listeners(w io.Writer, all []control.Listener) {
+	for _, l := range all {
+		if l.StartTLS != "" {
+			fmt.Fprintf(w, "listener\t%s: starttls %s\n", clean(l.Name), clean(l.StartTLS))
+		}
+	}
 }
 
 // handshakes says how many are under way, and how many wait for that.
