@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -159,6 +160,49 @@ func (b *bench) wantCancelLine(server, name string, version any) {
 	if line["reason"] != "ok" || line["cancel"] != true || line["server"] != server || line["name"] != name || line["protocol"] != "postgres" || line["tls_version"] != version {
 		b.t.Errorf("line %v", line)
 	}
+}
+
+// A session may end, in whatever way, while its cancel is under way: nothing of either is left, and no other is met.
+func TestCancelWhileItEnds(t *testing.T) {
+	b, all := databases(t, 8, nil)
+	over := make(chan struct{})
+	defer close(over)
+	for _, server := range all {
+		go func() {
+			for {
+				select {
+				case <-server.cancels:
+				case <-over:
+					return
+				}
+			}
+		}()
+	}
+	for range 20 {
+		client, key := b.opened(8)
+		var group sync.WaitGroup
+		for range 4 {
+			raw := b.raw()
+			group.Go(func() {
+				mustWrite(t, raw, cancelOf(key))
+				_, _ = io.Copy(io.Discard, raw)
+				raw.Close()
+			})
+		}
+		group.Go(func() {
+			if key[0]%2 == 0 {
+				b.server.Kill(func(info ConnectionInfo) bool { return info.Stage == stageSplice.String() })
+			}
+			client.NetConn().Close()
+		})
+		group.Wait()
+	}
+	b.server.Kill(func(ConnectionInfo) bool { return true }) // the servers keep theirs open
+	b.want("nothing is left", func() bool { return b.server.keys.Len() == 0 && b.server.Stats().Active == 0 })
+	if got := b.server.Stats().Cancels; got.Passed+got.Unknown != 80 {
+		t.Errorf("counted %+v", got)
+	}
+	b.wantNothingCounted()
 }
 
 // A key that is nobody's, any more or at all, says nothing to whoever tries it.

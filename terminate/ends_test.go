@@ -108,9 +108,6 @@ func TestFloodOfSmallRecords(t *testing.T) {
 			data := filled(test.bytes)
 			records := test.make(forged, data)
 			probes := b.echoes(2) // one shares the flooder's poller where there are two
-			for _, probe := range probes {
-				_ = probe.SetDeadline(time.Now().Add(floodPatience))
-			}
 			began, worst := time.Now(), time.Duration(0)
 			var group sync.WaitGroup
 			arrived := make(chan struct{})
@@ -145,6 +142,8 @@ func TestFloodOfSmallRecords(t *testing.T) {
 func (b *bench) echoes(n int) (clients []*tls.Conn) {
 	for range n {
 		client, backend := b.pair()
+		_ = client.SetDeadline(time.Now().Add(floodPatience))
+		_ = backend.SetDeadline(time.Now().Add(floodPatience))
 		go func() { _, _ = io.Copy(backend, backend) }()
 		clients = append(clients, client)
 	}

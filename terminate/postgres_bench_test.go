@@ -47,7 +47,7 @@ func preambles(b *testing.B, begin func() (conn io.ReadWriter, end func())) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c := &connection{server: server, opening: &opening{Opening: opened, startup: first.Message}}
+		c := &connection{server: server, listener: &Listener{StartTLS: speaks}, opening: &opening{Opening: opened, startup: first.Message}}
 		header, _ := c.first(nil)
 		c.bytes.down.watch.see(buffer[:copy(buffer[:], answer)])
 		copy(buffer[:], header)

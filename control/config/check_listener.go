@@ -21,7 +21,7 @@ func (c *checker) checkListeners() {
 		seen[listener.Address] = listener.Address != ""
 		c.checkListenerName(path+".name", i)
 		if listener.AcceptProxy != nil {
-			c.checkAcceptProxy(path+".accept_proxy", listener.AcceptProxy)
+			c.checkAcceptProxy(path+".accept_proxy", listener)
 		}
 	}
 }
@@ -42,12 +42,17 @@ func (c *checker) checkListenerName(path string, index int) {
 	}
 }
 
-func (c *checker) checkAcceptProxy(path string, accept *AcceptProxy) {
+func (c *checker) checkAcceptProxy(path string, listener Listener) {
+	accept := listener.AcceptProxy
 	if len(accept.From) == 0 {
 		c.problem(path+".from", "at least one is needed: the addresses of the proxies that are trusted")
 	}
 	c.checkRanges(path+".from", accept.From, "whoever connects can claim to be any client")
-	if !accept.Required {
+	switch {
+	case accept.Required:
+	case listener.StartTLS.greets():
+		c.problem(path+".required", "clients of %s say nothing before they are greeted: whether there is a header can't be guessed", listener.StartTLS)
+	default:
 		c.warn(path+".required", "false guesses whether there is a header, which the PROXY protocol forbids: a client behind the proxy could write one")
 	}
 	c.notShorter(path+".timeout", accept.Timeout, leastTimeout)

@@ -31,6 +31,9 @@ func TestStartTLSProblems(t *testing.T) {
 		{"mysql", strings.Replace(least, `":443"`, `":443", starttls: mysql`, 1), []string{
 			"2:41: listeners[0].starttls: mysql is none that can be routed by name: its server speaks first, with what the client's password is hashed with",
 		}},
+		{"a header that is guessed", strings.Replace(least, `":443"`, `":25", starttls: smtp, accept_proxy: {from: [10.0.0.0/8], required: false}`, 1), []string{
+			"2:91: listeners[0].accept_proxy.required: clients of smtp say nothing before they are greeted: whether there is a header can't be guessed",
+		}},
 		{"servers of any protocol", withBackend("starttls: auto, tls: {}"), []string{
 			"4:67: backends.mail.starttls: auto is for listeners: name the protocol that the servers speak",
 		}},

@@ -128,7 +128,7 @@ func (b *bench) all(ctx context.Context) error {
 
 // rates measures what needs no long wait, the proxies in turn for each test.
 func (b *bench) rates(ctx context.Context, place placement) {
-	for _, t := range selected(b.options, rate, hot, reload) {
+	for _, t := range selected(b.options, rate, hot, preamble, reload) {
 		for _, p := range b.proxies {
 			if ctx.Err() != nil || !b.applies(t, p) {
 				continue
@@ -136,6 +136,9 @@ func (b *bench) rates(ctx context.Context, place placement) {
 			switch t.kind {
 			case hot:
 				b.record(ctx, b.hot(ctx, t, p, place)...)
+				continue
+			case preamble:
+				b.record(ctx, b.preamble(ctx, t, p, place)...)
 				continue
 			case reload:
 				b.record(ctx, b.reload(ctx, t, p, place)...)

@@ -49,7 +49,7 @@ func (b *bench) hot(ctx context.Context, t test, p proxy, place placement) []res
 	return runs
 }
 
-// side is one of the two instances.
+// side is one of the two instances, or one of two listeners.
 type side struct {
 	test   string
 	names  int64 // in the cache

@@ -45,12 +45,13 @@ func TestSelected(t *testing.T) {
 		{"one", []string{"down"}, []string{"down"}, nil},
 		{"a pair by its second", []string{hotMany, unknownMemory}, []string{hotOne}, []string{unknown}},
 		{"a pair by both", []string{hotOne, hotMany, unknown, unknownMemory}, []string{hotOne}, []string{unknown}},
+		{"what is asked for, beside what is not", []string{preambleAsked}, []string{preambleNone}, nil},
 		{"idle memory", []string{"idle"}, nil, []string{"idle"}},
 		{
 			"all", nil,
 			[]string{
 				"hs-ecdsa", "hs-ecdsa-mlkem", "hs-rsa", "resume", "down", "up", "passthrough-down", "passthrough-up", "pingpong",
-				"cold-miss", hotOne, "refuse", "refuse-ip", "reload",
+				"cold-miss", hotOne, preambleNone, "refuse", "refuse-ip", "reload",
 			},
 			[]string{"idle", "idle-1mb", unknown},
 		},
@@ -58,7 +59,7 @@ func TestSelected(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			o := options{tests: test.asked}
-			if got := namesOf(selected(o, rate, hot, reload)); !slices.Equal(got, test.rates) {
+			if got := namesOf(selected(o, rate, hot, preamble, reload)); !slices.Equal(got, test.rates) {
 				t.Errorf("rates: %v", got)
 			}
 			if got := namesOf(selected(o, memory, flood)); !slices.Equal(got, test.memory) {

@@ -31,6 +31,7 @@ type proxy struct {
 // setting is what a configuration is made for.
 type setting struct {
 	Listen, Port         string
+	ListenPostgres       string // for clients that ask for TLS in PostgreSQL's words; none: there are none
 	Backend, BackendPort string
 	Files                certs.Files
 	Store, TokenFile     string // address of the certificate store; none: Files

@@ -83,6 +83,11 @@ func (b *bench) setting(t test, place placement, folder, backend string) (settin
 		Threads: place.threads, MaxConnections: b.maxConnections, MaxDescriptors: 2*b.maxConnections + ownDescriptors,
 		PostQuantum: t.postQuantum, Passthrough: t.plan.Plain, Limit: t.limit, Root: os.Geteuid() == 0, Module: streamModule(),
 	}
+	if t.kind == preamble {
+		if s.ListenPostgres, err = freeAddress(); err != nil {
+			return setting{}, err
+		}
+	}
 	if t.kind == reload {
 		s.Routes = routes(b.options.scaled(ownRoutes), 0)
 	}
@@ -129,7 +134,9 @@ func (s *stage) waitUntilReady(ctx context.Context) error {
 // client starts a client with plan, whose address is filled in.
 func (s *stage) client(ctx context.Context, plan load.Plan) (*child, load.Opened, error) {
 	var opened load.Opened
-	plan.Address = s.setting.Listen
+	if plan.Address = s.setting.Listen; plan.Postgres {
+		plan.Address = s.setting.ListenPostgres
+	}
 	client, err := startChild(ctx, "load", s.place.load)
 	if err != nil {
 		return nil, opened, err

@@ -12,12 +12,13 @@ import (
 type kind int
 
 const (
-	rate   kind = iota // processor time of an operation
-	hot                // the same over one name and over many, in turns
-	memory             // resident memory of a connection
-	flood              // both, of refused names
-	names              // resident memory of a name in the cache
-	reload             // time that a new configuration takes
+	rate     kind = iota // processor time of an operation
+	hot                  // the same over one name and over many, in turns
+	memory               // resident memory of a connection
+	flood                // both, of refused names
+	names                // resident memory of a name in the cache
+	preamble             // processor time of an operation that begins with TLS, and that asks for it, in turns
+	reload               // time that a new configuration takes
 )
 
 // test is a thing that is measured, and how.
@@ -45,8 +46,11 @@ const (
 	hotMany        = "hot-many"
 	unknown        = "unknown"
 	unknownMemory  = "unknown-rss"
+	preambleNone   = "preamble-none"
+	preambleAsked  = "preamble-postgres"
 	hotNames       = 1000
 	hotSlices      = 5
+	preambleSlices = 40
 	idleTransfer   = 1_000_000
 	refusedNames   = 10_000
 	ownNames       = 20_000
@@ -150,6 +154,21 @@ var tests = []test{
 		kind: hot,
 	},
 	{
+		Test:        result.Test{Name: preambleNone, Unit: microseconds, What: "resumed " + handshakesEach + ", beside preamble-postgres"},
+		kind:        preamble,
+		plan:        load.Plan{Mode: load.Resume, Names: fixed, Connections: 16},
+		operations:  500,
+		certificate: "ecdsa", resumed: true,
+		not: result.Peers,
+	},
+	{
+		Test: result.Test{
+			Name: preambleAsked, Unit: microseconds, Against: preambleNone,
+			What: "the same with PostgreSQL's request for TLS before it, at a listener with starttls: postgres, and PostgreSQL's first message and its answer, with a key, in place of the echo; in turns, over one instance",
+		},
+		kind: preamble,
+	},
+	{
 		Test:       result.Test{Name: unknown, Unit: microseconds, What: "a handshake refused with alert 112, for a name that the store does not know"},
 		kind:       flood,
 		plan:       load.Plan{Mode: load.Refused, Names: load.Names{Prefix: "u", Suffix: certs.UnknownNames}, Connections: 16},
@@ -223,7 +242,8 @@ func selected(o options, kinds ...kind) (chosen []test) {
 	for _, t := range tests {
 		switch {
 		case !slices.Contains(kinds, t.kind) || t.plan.Mode == "":
-		case t.kind == hot && wanted(o.tests, hotMany), t.kind == flood && wanted(o.tests, unknownMemory), wanted(o.tests, t.Name):
+		case t.kind == hot && wanted(o.tests, hotMany), t.kind == flood && wanted(o.tests, unknownMemory),
+			t.kind == preamble && wanted(o.tests, preambleAsked), wanted(o.tests, t.Name):
 			chosen = append(chosen, t)
 		}
 	}

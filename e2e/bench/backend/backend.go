@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // What a client asks for, as a first byte. Send and Receive are followed by a number of bytes, big-endian in 8 of
@@ -27,7 +28,12 @@ const (
 	chunk     = 256 << 10
 	signature = "\r\n\r\n\x00\r\nQUIT\n" // of a PROXY header of version 2
 	hello     = 0x16                     // begins a TLS record of a handshake (RFC 8446, section 5.1)
+	startup   = 0                        // begins the length of a PostgreSQL client's first message
 )
+
+// Answered is how many bytes a PostgreSQL client is sent for its first message: AuthenticationOk, BackendKeyData with a key
+// of its own, ReadyForQuery.
+const Answered = 9 + 13 + 6
 
 // Serve answers on listener until that is closed, and returns when the connections have ended.
 func Serve(listener net.Listener) error {
@@ -63,6 +69,8 @@ func serve(connection net.Conn) error {
 			return echo(connection, reader)
 		case hello:
 			err = skipRecord(reader)
+		case startup:
+			err = begin(connection, reader)
 		case Send:
 			err = send(connection, reader)
 		case Receive:
@@ -113,6 +121,23 @@ func skipRecord(reader *bufio.Reader) error {
 	_, err := reader.Discard(int(binary.BigEndian.Uint16(header[2:])))
 	return err
 }
+
+// begin begins a PostgreSQL session.
+func begin(connection io.Writer, reader *bufio.Reader) error {
+	var length [3]byte
+	if _, err := io.ReadFull(reader, length[:]); err != nil {
+		return err
+	}
+	if _, err := reader.Discard(int(binary.BigEndian.Uint16(length[1:])) - 4); err != nil {
+		return err
+	}
+	answer := append(make([]byte, 0, Answered), "R\x00\x00\x00\x08\x00\x00\x00\x00K\x00\x00\x00\x0c"...)
+	answer = binary.BigEndian.AppendUint64(answer, keys.Add(1))
+	_, err := connection.Write(append(answer, "Z\x00\x00\x00\x05I"...))
+	return err
+}
+
+var keys atomic.Uint64
 
 func echo(connection io.Writer, reader io.Reader) error {
 	buffer := make([]byte, 256)

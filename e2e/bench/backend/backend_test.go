@@ -29,6 +29,7 @@ func TestServe(t *testing.T) {
 		{"many bytes", v2Header + "u" + number(uint64(len(much))) + much, "k"},
 		{"one after the other", v2Header + "d" + number(2) + "u" + number(1) + "1" + "echo", "\x00\x00kecho"},
 		{"a hello before it", v2Header + "\x16\x03\x01\x00\x03abcecho", "echo"},
+		{"a session of PostgreSQL's", v2Header + "\x00\x00\x00\x08\x00\x03\x00\x00echo", "R\x00\x00\x00\x08\x00\x00\x00\x00K\x00\x00\x00\x0c\x00\x00\x00\x00\x00\x00\x00\x01Z\x00\x00\x00\x05Iecho"},
 		{"no header", "echo", ""},
 		{"another word", "POST / HTTP/1.1\r\n", ""},
 		{"an unknown command", v2Header + "x", ""},

@@ -29,6 +29,7 @@ const (
 type dialer struct {
 	address string
 	plain   bool
+	asks    bool // for TLS, in PostgreSQL's words
 	config  *tls.Config
 }
 
@@ -38,7 +39,7 @@ func newDialer(plan Plan) (*dialer, error) {
 	if !found {
 		return nil, fmt.Errorf("unknown group %q", plan.Group)
 	}
-	return &dialer{address: plan.Address, plain: plan.Plain, config: &tls.Config{
+	return &dialer{address: plan.Address, plain: plan.Plain, asks: plan.Postgres, config: &tls.Config{
 		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{group},
 		InsecureSkipVerify: true, // verifying a chain would cost the client time, and the proxy none
 		VerifyConnection:   checkConnection,
@@ -63,6 +64,9 @@ func (d *dialer) dial(name string, cache tls.ClientSessionCache) (*tls.Conn, err
 	config.ServerName, config.ClientSessionCache = name, cache
 	connection := tls.Client(raw, config)
 	err = raw.SetDeadline(time.Now().Add(patience))
+	if err == nil && d.asks {
+		err = askForTLS(raw)
+	}
 	if err == nil {
 		err = connection.Handshake()
 	}
@@ -140,7 +144,7 @@ func (d *dialer) probe(name string) Opened {
 		return Opened{Error: err.Error(), Unsupported: alerted(err, alertHandshakeFailure, alertIllegalParameter, alertMissingExtension)}
 	}
 	defer connection.Close()
-	if err := echoByte(connection); err != nil {
+	if err := d.exchange(connection); err != nil {
 		return Opened{Error: fmt.Sprintf("echo: %v", err)}
 	}
 	state := connection.ConnectionState()

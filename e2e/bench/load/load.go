@@ -36,6 +36,7 @@ type Plan struct {
 	Connections int    // at once
 	Group       string // X25519 or X25519MLKEM768: the only one that is offered
 	Transfer    int64  // Hold: bytes each way before a connection is left idle
+	Postgres    bool   // Handshake: TLS is asked for as PostgreSQL's clients do, and a session begins in place of the echo
 	Plain       bool   // Down, Up and PingPong: behind a ClientHello nothing is encrypted
 }
 

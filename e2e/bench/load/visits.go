@@ -57,7 +57,7 @@ func (v *visits) visit(name string, sessions tls.ClientSessionCache, tally *tall
 	if connection.ConnectionState().DidResume {
 		tally.resumed.Add(1)
 	}
-	return echoByte(connection)
+	return v.dialer.exchange(connection)
 }
 
 // refusal is nil when the handshake was refused as it has to be.
