@@ -118,7 +118,8 @@ func (s *Store) beginDue(now time.Time) time.Duration {
 			return idle // the end of one wakes
 		}
 		orders := s.orders(e, now)
-		if until, err := s.storage.at(now); err != nil {
+		byHand := e.run != nil && e.run.eager
+		if until, err := s.storage.at(now); err != nil && !byHand {
 			return until.Sub(now)
 		}
 		if orders {

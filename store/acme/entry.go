@@ -138,8 +138,11 @@ func (s *Store) next(e *entry) (at time.Time, some bool) {
 	if e.busy {
 		return at, false
 	}
-	if e.run != nil {
+	if e.run != nil && e.run.eager { // by hand: ahead of those that a pause holds up
 		return time.Time{}, true
+	}
+	if e.run != nil {
+		return time.Unix(0, 0), true
 	}
 	sooner := func(t time.Time) {
 		if !some || t.Before(at) {

@@ -35,7 +35,7 @@ func (t *try) obtain(due []string) error {
 			continue
 		}
 		client, heard := authority.client()
-		err := t.obtainFrom(client, authority, due)
+		err := t.obtainFrom(client, heard, authority, due)
 		if t.ctx.Err() != nil {
 			return err
 		}
@@ -69,13 +69,13 @@ func wait(err error, until time.Time) error {
 }
 
 // obtainFrom gets what is due from an authority, one certificate after another. Each is in effect once it is saved.
-func (t *try) obtainFrom(client *acme.Client, authority *authority, due []string) error {
+func (t *try) obtainFrom(client *acme.Client, heard *recorder, authority *authority, due []string) error {
 	t.step("authority", authority.url)
 	for _, kind := range due {
 		if t.has(kind) {
 			continue // from an authority that failed afterwards
 		}
-		if err := t.obtainOne(t.ctx, authority, &order{try: t, name: t.name(), client: client, failed: map[string]bool{}}, kind); err != nil {
+		if err := t.obtainOne(t.ctx, authority, &order{try: t, name: t.name(), client: client, heard: heard, failed: map[string]bool{}}, kind); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ type order struct {
 	try     *try
 	name    string
 	client  *acme.Client
+	heard   *recorder
 	account acme.Account
 	failed  map[string]bool // types of challenges
 }
@@ -51,7 +52,7 @@ func (o *order) run(ctx context.Context, keyType, profile string, replaces *x509
 		return nil, fmt.Errorf("finalize the order: %w", err)
 	}
 	o.try.step("finalized", keyType)
-	chains, err := o.client.GetCertificateChain(ctx, o.account, finished.Certificate)
+	chains, err := o.download(ctx, finished.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("download the certificate: %w", err)
 	}
@@ -66,6 +67,16 @@ func (o *order) run(ctx context.Context, keyType, profile string, replaces *x509
 	}
 	o.try.step("certificate", fmt.Sprintf("%s until %s", keyType, checked.Leaf.NotAfter.UTC().Format(time.RFC3339)))
 	return &obtained{checked, chains[0].RenewalInfo}, nil
+}
+
+// download gets the chain. acmez asks for the renewal information with it, which it tries again for as long as there is none:
+// that is given up at once, and asked for another time. A client may be waiting.
+func (o *order) download(ctx context.Context, url string) ([]acme.Certificate, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	o.heard.giveUpGets(cancel)
+	defer o.heard.giveUpGets(nil)
+	return o.client.GetCertificateChain(ctx, o.account, url)
 }
 
 // decodeChain is the certificates in a text; Check says what is wrong with them.

@@ -106,6 +106,7 @@ type recorder struct {
 	status     int  // of the last answer
 	document   bool // it was a problem document
 	retryAfter time.Time
+	giveUp     func() // called when a GET has failed, or takes long; nil: nothing is
 }
 
 func (r *recorder) note(response *http.Response, err error) {
@@ -120,6 +121,31 @@ func (r *recorder) note(response *http.Response, err error) {
 	if r.status >= 400 {
 		r.retryAfter = parseRetryAfter(response.Header.Get("Retry-After"), time.Now())
 	}
+}
+
+// giveUpGets has a function called when a GET fails, or takes longer than getTime; nil: none.
+func (r *recorder) giveUpGets(giveUp func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.giveUp = giveUp
+}
+
+// getTime is how long renewal information may take that nobody needs at the moment.
+const getTime = 3 * time.Second
+
+// attend has a GET given up in time, where it may be. The function that it returns is to be called at its end.
+func (r *recorder) attend(request *http.Request) (ended func(failed bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if giveUp := r.giveUp; giveUp != nil && request.Method == http.MethodGet {
+		timer := time.AfterFunc(getTime, giveUp)
+		return func(failed bool) {
+			if timer.Stop(); failed {
+				giveUp()
+			}
+		}
+	}
+	return func(bool) {}
 }
 
 // trouble says whether the authority could not be reached, or is out of order: it is not this name's fault.
@@ -162,7 +188,9 @@ type transport struct {
 }
 
 func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	ended := t.heard.attend(request)
 	response, err := t.base.RoundTrip(request)
+	ended(err != nil || response.StatusCode >= http.StatusBadRequest)
 	t.heard.note(response, err)
 	if err != nil {
 		return nil, err
