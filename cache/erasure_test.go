@@ -294,6 +294,7 @@ func (o *overflowing) Delete(keys ...string) (all bool) {
 
 // What is pinned stays on the disk however much is flushed.
 func TestFlushOfVeryManySparesPins(t *testing.T) {
+	t.Parallel()
 	pattern, _ := sni.ParsePattern("*.example")
 	for kind, flush := range map[string]func(l *lab) (flushed, pinned []string){
 		"pattern": func(l *lab) (flushed, pinned []string) { return l.FlushPattern(pattern) },

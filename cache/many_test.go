@@ -49,6 +49,7 @@ func (l *lab) stockMany(from store.Bundle, count int, over time.Duration) {
 
 // What was fetched in one minute is not fetched again in one minute, however much it is.
 func TestManyRefreshesAreSpread(t *testing.T) {
+	t.Parallel()
 	run(t, func(o *Options) { o.Aliases, o.Log = AliasesOff, zerolog.Nop() }, func(t *testing.T, l *lab) {
 		count := many()
 		from := store.Bundle{Store: "shelf", Validator: store.Validator{ETag: `"1"`}, Freshness: store.Freshness{Known: true, MaxAge: day}}
@@ -84,6 +85,7 @@ func (s shelved) Keys(ctx context.Context, after string, most int) ([]string, er
 // After a restart all names of many customers are asked for at once. With a disk tier the store is asked for none; the
 // bound on unknown names delays none of them; and one who asks for names that nobody knows meanwhile is stopped.
 func TestManyAfterARestart(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := shelved{&memory{records: make(map[string]disk.Record)}}
 		l := &lab{t: t, shelf: &shelf{}, ca: certtest.NewCA(t)}

@@ -720,6 +720,7 @@ func (m *model) waitForRefresh(t *rapid.T, name string) {
 
 // TestModel has the cache do whatever it can do, in any order and at any time, and compares it with the model.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		var failure any
 		synctest.Test(t, func(t *testing.T) {

@@ -98,6 +98,7 @@ func TestPinDuringAFetch(t *testing.T) {
 
 // Pinned certificates never make room.
 func TestPinIsNotEvicted(t *testing.T) {
+	t.Parallel()
 	run(t, func(o *Options) { o.Size = 400 << 10 }, func(t *testing.T, l *lab) {
 		byHand := l.ca.Issue(t, "pinned.example")
 		if err := l.Pin("pinned.example", []store.Pair{byHand.Pair}); err != nil {

@@ -34,6 +34,7 @@ func crowd(l *lab, clients int) (disperse func()) {
 
 // However many clients wait for names that nobody knows, names that are cached go on being refreshed.
 func TestCrowdDoesNotStopRefreshes(t *testing.T) {
+	t.Parallel()
 	run(t, func(o *Options) { o.Fetches, o.TTL = 4, 10*time.Second }, func(t *testing.T, l *lab) {
 		l.stock("known.example")
 		if _, _, err := l.get("known.example"); err != nil {

@@ -145,12 +145,12 @@ func (c *Cache) nextRefresh() *flight {
 		}
 		c.refreshing++
 		c.totals.refreshes++
-		return refresh(refreshed)
+		return c.refresh(refreshed, now)
 	}
 	return nil
 }
 
-func refresh(refreshed *entry) *flight {
+func (c *Cache) refresh(refreshed *entry, now moment) *flight {
 	f := &flight{
 		entry:   refreshed,
 		key:     refreshed.key,
@@ -158,7 +158,7 @@ func refresh(refreshed *entry) *flight {
 		done:    make(chan struct{}),
 	}
 	held := refreshed.held.Load()
-	if held.validator != nil {
+	if held.validator != nil && now.wallOf(held.fetched) > c.replaced[held.store.Value()] {
 		f.request.Validator, f.request.From = *held.validator, held.store.Value()
 	}
 	return f

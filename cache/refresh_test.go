@@ -198,6 +198,7 @@ func TestBadRefreshKeepsTheOld(t *testing.T) {
 // What was fetched in one minute is not fetched again in one minute, and never with more than half of what the store may
 // be asked at once.
 func TestRefreshesAreSpread(t *testing.T) {
+	t.Parallel()
 	run(t, func(o *Options) { o.Fetches = 8 }, func(t *testing.T, l *lab) {
 		issued := l.ca.Issue(t, "*.example")
 		l.shelf.setAll(fresh(store.Freshness{Known: true, MaxAge: day}, issued))
@@ -226,6 +227,7 @@ func TestRefreshesAreSpread(t *testing.T) {
 }
 
 func TestHandshakesComeBeforeRefreshes(t *testing.T) {
+	t.Parallel()
 	run(t, func(o *Options) { o.Fetches = 2; o.TTL = time.Hour }, func(t *testing.T, l *lab) {
 		issued := l.ca.Issue(t, "*.example")
 		l.shelf.setAll(gives(issued))

@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hellogate/sni"
@@ -105,6 +107,34 @@ func TestStoresReplacedValidator(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is asked for while other stores are being taken in is asked for without the validator of the one before.
+func TestStoresReplacedValidatorMeanwhile(t *testing.T) {
+	run(t, nil, func(t *testing.T, l *lab) {
+		issued := l.ca.Issue(t, "a.example")
+		l.shelf.set("a.example", func(store.Request) (*store.Bundle, error) {
+			return &store.Bundle{Store: "shelf", Pairs: []store.Pair{issued.Pair}, Validator: store.Validator{ETag: `"v1"`}}, nil
+		})
+		l.serves("a.example", issued, Miss)
+		l.sleep(time.Second)
+		meanwhile := sync.OnceFunc(func() {
+			found, _ := l.index.find("a.example")
+			l.mu.Lock()
+			l.plan(found, l.clock.now().mono)
+			l.unlock()
+			synctest.Wait()
+			l.asked("a.example", 2)
+			if got := l.shelf.last().Validator.ETag; got != "" {
+				t.Errorf("asked with %q", got)
+			}
+		})
+		l.StoresReplaced(Replacement{Others: []string{"shelf"}, Takes: func(string) bool {
+			meanwhile()
+			return true
+		}})
+		l.asked("a.example", 2)
+	})
 }
 
 // What is on disk alone is doubted too, and its validator is of no use any more.

@@ -22,6 +22,7 @@ import (
 )
 
 func TestSizeBoundUnderDeduplication(t *testing.T) {
+	t.Parallel()
 	ca := certtest.NewCA(t)
 	shared := []certtest.Issued{ca.Issue(t, "*.example"), ca.Issue(t, "*.example")}
 	old := sha256.Sum256(shared[0].Leaf.Raw)
@@ -30,7 +31,7 @@ func TestSizeBoundUnderDeduplication(t *testing.T) {
 		return &store.Bundle{Store: "test", Pairs: []store.Pair{shared[current.Load()].Pair}}, nil
 	})})
 	defer c.Close()
-	const names = 10000
+	const names = 3000
 	for i := range names {
 		c.Prefetch(context.Background(), nameOf(i))
 	}
@@ -135,6 +136,7 @@ func TestSignerBytesAreCounted(t *testing.T) {
 }
 
 func TestFloodOfUnknownNamesIsBoundedAndEvictsNothing(t *testing.T) {
+	t.Parallel()
 	ca := certtest.NewCA(t)
 	known := ca.Issue(t, "*.example")
 	c := New(Options{Log: zerolog.Nop(), Store: answering(func(request store.Request) (*store.Bundle, error) {

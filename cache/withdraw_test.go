@@ -47,6 +47,7 @@ func TestWithdrawnNameComesBack(t *testing.T) {
 }
 
 func TestStoreThatSuddenlyKnowsNobody(t *testing.T) {
+	t.Parallel()
 	run(t, func(o *Options) { o.TTL = time.Hour }, func(t *testing.T, l *lab) {
 		issued := l.ca.Issue(t, "*.example")
 		l.shelf.setAll(gives(issued))
@@ -126,6 +127,7 @@ func TestGuard(t *testing.T) {
 
 // The same where its names are asked about one by one, days apart.
 func TestStoreThatKnowsNobodyIsNoticedSlowly(t *testing.T) {
+	t.Parallel()
 	run(t, nil, func(t *testing.T, l *lab) {
 		const names = 50
 		for i := range names {

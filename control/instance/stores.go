@@ -10,12 +10,14 @@ import (
 	"hellogate/store/chain"
 	"hellogate/store/dir"
 	"hellogate/store/redis"
+	"hellogate/terminate/seen"
 )
 
 // guarded is a store behind its breaker.
 type guarded struct {
 	settings config.Store
-	secret   string // of the environment
+	secret   string     // of the environment
+	files    seen.Files // that it has read, as they were
 	opened   opened
 	*breaker.Breaker
 }

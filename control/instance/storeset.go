@@ -14,6 +14,7 @@ import (
 	"hellogate/control/config"
 	"hellogate/store"
 	"hellogate/store/chain"
+	"hellogate/terminate/seen"
 )
 
 // stores are those of a configuration, in the order in which they are asked.
@@ -29,7 +30,7 @@ var errNoStore = errors.New("stores: one is needed")
 
 // openStores opens the first ones, before what needs the chain of them.
 func (i *Instance) openStores() error {
-	first, err := i.makeStores(i.config, nil)
+	first, err := i.makeStores(i.config, nil, i.openStore)
 	if err != nil {
 		return err
 	}
@@ -52,13 +53,13 @@ func (i *Instance) openStores() error {
 }
 
 // makeStores opens what a configuration names and is not open yet. An error leaves everything as it was.
-func (i *Instance) makeStores(loaded *config.Config, before *stores) (*stores, error) {
+func (i *Instance) makeStores(loaded *config.Config, before *stores, open opener) (*stores, error) {
 	made := &stores{before: before}
 	if len(loaded.Stores) == 0 {
 		return nil, errNoStore
 	}
 	for index, settings := range loaded.Stores {
-		added, err := i.makeStore(before, settings, i.secretOf(loaded, settings))
+		added, err := i.makeStore(before.find(settings.Name), settings, i.secretOf(loaded, settings), open)
 		if err != nil {
 			made.discard()
 			return nil, describe(loaded, fmt.Sprintf("stores[%d]", index), err)
@@ -68,16 +69,33 @@ func (i *Instance) makeStores(loaded *config.Config, before *stores) (*stores, e
 	return made, nil
 }
 
-// makeStore takes over the store that is open, and its breaker's state, or opens one.
-func (i *Instance) makeStore(before *stores, settings config.Store, secret string) (*guarded, error) {
-	if open := before.find(settings.Name); open != nil && open.secret == secret && reflect.DeepEqual(place(open.settings), place(settings)) {
-		return &guarded{settings, secret, open.opened, open.Breaker}, nil
+// opener is openStore.
+type opener func(settings config.Store, secret string) (opened, error)
+
+// makeStore takes over the store that has the name, and its breaker's state, or opens one.
+func (i *Instance) makeStore(before *guarded, settings config.Store, secret string, open opener) (*guarded, error) {
+	files, _ := seen.Look(filesOf(settings)...) // whatever is wrong with one, the store says when it is opened
+	if before != nil && before.secret == secret && before.files.Same(files) && reflect.DeepEqual(place(before.settings), place(settings)) {
+		return &guarded{settings, secret, files, before.opened, before.Breaker}, nil
 	}
-	made, err := i.openStore(settings, secret)
+	made, err := open(settings, secret)
 	if err != nil {
 		return nil, err
 	}
-	return &guarded{settings, secret, made, breaker.New(settings.Name, made.Store, i.breakerOptions(settings.Breaker))}, nil
+	return &guarded{settings, secret, files, made, breaker.New(settings.Name, made.Store, i.breakerOptions(settings.Breaker))}, nil
+}
+
+// filesOf are the files that a store reads when it is opened, and never again.
+func filesOf(settings config.Store) []string {
+	switch {
+	case settings.HTTP != nil:
+		return []string{settings.HTTP.CAFile}
+	case settings.Redis != nil:
+		return []string{settings.Redis.CAFile}
+	case settings.ACME != nil:
+		return []string{settings.ACME.CAFile, settings.ACME.EAB.HMACFile}
+	}
+	return nil
 }
 
 // place is what settings say of the store itself: where it is and how it is spoken to.
@@ -164,7 +182,7 @@ func (i *Instance) takeStores(p *plane) (err error) {
 		p.stores = i.stores
 		return nil
 	}
-	p.stores, err = i.makeStores(p.config, p.before.stores)
+	p.stores, err = i.makeStores(p.config, p.before.stores, i.openStore)
 	return err
 }
 

@@ -2,10 +2,13 @@ package instance
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +22,7 @@ import (
 	"hellogate/control/config"
 	"hellogate/sni"
 	"hellogate/store"
+	"hellogate/store/certtest"
 )
 
 // withStores is a configuration with other stores, as a list in YAML.
@@ -115,6 +119,71 @@ func TestReloadOfStoresThatFails(t *testing.T) {
 		_, err := unused.stores.list[n].opened.Fetch(t.Context(), store.Request{Name: "a.example"})
 		if open := errors.Is(err, store.ErrUnknown); open != want {
 			t.Errorf("store %d is open: %t (%v)", n, open, err)
+		}
+	}
+}
+
+// What was opened before one that can't be is closed again, and what is in use is not.
+func TestMakeStoresHalfWay(t *testing.T) {
+	balancer, _ := reloading(t, configuration(t, ""))
+	kept := balancer.plane.Load().config.Stores[0]
+	settings := func(name string) config.Store { return config.Store{Name: name} }
+	events := []string{}
+	open := func(settings config.Store, _ string) (opened, error) {
+		if settings.Name == "broken" {
+			return opened{}, errors.New("no")
+		}
+		events = append(events, "open "+settings.Name)
+		return opened{close: func() { events = append(events, "close "+settings.Name) }}, nil
+	}
+	loaded := changed(balancer.config, func(c *config.Config) {
+		c.Stores = []config.Store{settings("a"), kept, settings("b"), settings("broken"), settings("c")}
+	})
+	made, err := balancer.makeStores(loaded, balancer.plane.Load().stores, open)
+	if made != nil || err == nil || !strings.Contains(err.Error(), "stores[3]: no") {
+		t.Errorf("%v, %v", made, err)
+	}
+	if want := []string{"open a", "open b", "close a", "close b"}; !slices.Equal(events, want) {
+		t.Errorf("%q, want %q", events, want)
+	}
+	if _, err := balancer.chain.Fetch(t.Context(), store.Request{Name: "a.example"}); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("the store in use: %v", err)
+	}
+}
+
+// A store is opened anew when a file that it reads but once was put in place of the one before.
+func TestReloadOfStoresAndFiles(t *testing.T) {
+	roots := filepath.Join(t.TempDir(), "ca.pem")
+	write := func() {
+		t.Helper()
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certtest.NewCA(t).Root.Raw})
+		if err := os.WriteFile(roots+".new", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(roots+".new", roots); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	loaded := withStores(t, configuration(t, ""), fmt.Sprintf("[{name: a, http: {url: \"https://127.0.0.1:1\", ca_file: %q}}]", roots))
+	balancer, _ := reloading(t, loaded)
+	first := open(balancer)[0].opened.Store
+	for _, step := range []struct {
+		name   string
+		change func()
+		fails  bool
+		other  bool
+	}{
+		{"as it was", func() {}, false, false},
+		{"gone", func() { os.Remove(roots) }, true, false},
+		{"another", write, false, true},
+	} {
+		step.change()
+		if _, err := balancer.Reload(); (err != nil) != step.fails {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if other := open(balancer)[0].opened.Store != first; other != step.other {
+			t.Errorf("%s: another store: %t", step.name, other)
 		}
 	}
 }

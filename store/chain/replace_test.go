@@ -127,6 +127,7 @@ func TestReplaceWatch(t *testing.T) {
 			made := &shelf{watch: func(ctx context.Context, changed func(store.Change)) {
 				changed(store.Change{All: true})
 				<-ctx.Done()
+				changed(store.Change{Lost: true})
 				<-release
 			}}
 			link := linkOf(name, made)

@@ -57,13 +57,16 @@ func (c *Chain) startWatch(l *link) {
 		l.Watcher.Watch(ctx, func(change store.Change) {
 			change.Store = l.Name
 			l.sight.take(change)
-			w.tell(change)
+			w.tell(ctx, change)
 		})
 	})
 }
 
-func (w *watching) tell(change store.Change) {
+// tell passes a change on, unless the store that it is in is not watched any more: another may have its name.
+func (w *watching) tell(ctx context.Context, change store.Change) {
 	w.one.Lock()
 	defer w.one.Unlock()
-	w.changed(change)
+	if ctx.Err() == nil {
+		w.changed(change)
+	}
 }
