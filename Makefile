@@ -7,6 +7,8 @@ SHELL       := bash
 FUZZTIME ?= 10s
 SOAK     ?= 20m
 BENCH    ?=
+# End-to-end tests at once, whatever the processors: most of their time they wait.
+E2E_AT_ONCE ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help build test lint bench routebench scalebench gobench fuzz soak profile
@@ -20,9 +22,9 @@ build: ## bin/hellogate
 test: ## unit, race, fuzz-corpus and end-to-end tests; installs by apt what they need
 	@bash .ci/prepare
 	HELLOGATE_REQUIRE_PEERS=1 go test -race $$(go list ./... | grep -Ev '/e2e(/soak)?$$')
-	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 20m ./e2e
-	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_RACE=1 go test -count=1 -timeout 20m ./e2e
-	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_TAGS=noepoll go test -count=1 -timeout 20m ./e2e
+	HELLOGATE_REQUIRE_PEERS=1 go test -count=1 -timeout 20m -parallel $(E2E_AT_ONCE) ./e2e
+	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_RACE=1 go test -count=1 -timeout 20m -parallel $(E2E_AT_ONCE) ./e2e
+	HELLOGATE_REQUIRE_PEERS=1 HELLOGATE_E2E_TAGS=noepoll go test -count=1 -timeout 20m -parallel $(E2E_AT_ONCE) ./e2e
 	HELLOGATE_SOAK=1m go test -count=1 -timeout 20m -v ./e2e/soak
 
 lint: ## formatting, vet (Linux and macOS), staticcheck, known vulnerabilities
