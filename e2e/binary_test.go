@@ -332,6 +332,9 @@ func freeAddress(t testing.TB) string {
 
 func freeAddressOn(t testing.TB, host string) string {
 	t.Helper()
+	// A process that another test starts has the listener too, until it runs its program.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for range 1000 {
 		address := net.JoinHostPort(host, strconv.Itoa(12000+int(lastPort.Add(1)%20000)))
 		if listener, err := net.Listen("tcp", address); err == nil {

@@ -107,7 +107,8 @@ func TestHealthRiseAndFall(t *testing.T) {
 		}
 		return well()
 	}
-	gate = start(t, usesStore(newStore(t)), usesBackend(o.address), asksOracle("rise: 2, fall: 3"))
+	slow := "backends: {main: {health: {timeout: 10s}}}" // the oracle asks for the state before it answers
+	gate = start(t, usesStore(newStore(t)), usesBackend(o.address), asksOracle("rise: 2, fall: 3"), slow)
 	close(ready)
 	select {
 	case <-done:

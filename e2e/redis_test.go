@@ -283,7 +283,11 @@ func TestRunWithRedis(t *testing.T) {
 	redis.put("prime2", "a.example", ca().issue([]string{"a.example"}))
 	g := configured(t)
 	g.run("run", "--listen", g.address, "--store", "redis://"+redis.address+"/0", "--backend", backend.address, "--control", g.control, "--log-format", "json")
-	g.visit("a.example")
+	// What is fetched before changes can be seen is not cached.
+	g.eventually("the name is cached", func() bool {
+		g.visit("a.example")
+		return g.ctl("cert", "show", "a.example").code == 0
+	})
 	g.refused("b.example", alertUnrecognizedName)
 	wantExit(t, "cert show", g.ctl("cert", "show", "a.example"), 0, "redis://"+redis.address+"/0")
 }
