@@ -40,7 +40,7 @@ func (i *Instance) openACME(settings config.Store) (opened, error) {
 func (i *Instance) acmeOptions(settings config.Store, kept *folder.Folder) (options acme.Options, err error) {
 	from := settings.ACME
 	options = acme.Options{
-		Name: settings.Name, Directories: from.Directories, Contact: from.Contact, AcceptTerms: from.AcceptTerms,
+		Name: settings.Name, Version: i.options.Version, Directories: from.Directories, Contact: from.Contact, AcceptTerms: from.AcceptTerms,
 		OnDemand: from.OnDemand,
 		// The cache has asked for permission when it comes to the stores; that is what is configured since the start.
 		Any:     len(from.OnDemand) == 0 && i.config.Permission.URL != "",

@@ -35,6 +35,8 @@ const defaultWait = 10 * time.Second
 type Options struct {
 	// Name is what the store is called in errors and in its bundles; empty: "acme".
 	Name string
+	// Version is told to the authorities with the program's name (RFC 8555 section 6.1); empty: not known.
+	Version string
 	// Directories are the URLs of the authorities' directories, the one to begin with first.
 	Directories []string
 	// Roots are what the directories' own TLS is verified with; nil: the system's.
@@ -164,6 +166,9 @@ func (o *Options) setDefaults() {
 	}
 	if len(o.KeyTypes) == 0 {
 		o.KeyTypes = []string{"p256"}
+	}
+	if o.Version == "" {
+		o.Version = "unknown"
 	}
 	if o.Wait <= 0 {
 		o.Wait = defaultWait

@@ -104,7 +104,7 @@ func (a *authority) client() (*acme.Client, *recorder) {
 		Timeout:       requestTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	client := &acme.Client{Directory: a.url, HTTPClient: asks, UserAgent: "hellogate"}
+	client := &acme.Client{Directory: a.url, HTTPClient: asks, UserAgent: "hellogate/" + a.store.options.Version}
 	// It warns of each request that it repeats; what comes of them all is an error of the try.
 	if log := a.store.options.Log; log.GetLevel() <= zerolog.DebugLevel {
 		client.Logger = slog.New(zerolog.NewSlogHandler(log.With().Str("store", a.store.options.Name).Logger()))

@@ -47,6 +47,8 @@ type fakeCA struct {
 	ari     func(now time.Time) (start, end time.Time)
 	certs   map[string][]byte
 	names   map[string]string // of orders
+	agents  map[string]bool   // User-Agent
+	dropped []string          // authorizations that were deactivated
 }
 
 func newFakeCA(t *testing.T) *fakeCA {
@@ -58,7 +60,7 @@ func newFakeCA(t *testing.T) *fakeCA {
 	ca := &fakeCA{
 		host: fmt.Sprintf("ca%d.test", numberOf.Add(1)), key: key, life: 90 * 24 * time.Hour,
 		requests: make(map[string]int), accounts: make(map[string]bool), certs: make(map[string][]byte),
-		names: make(map[string]string),
+		names: make(map[string]string), agents: make(map[string]bool),
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fake"}, IsCA: true, BasicConstraintsValid: true,
@@ -145,6 +147,7 @@ func (ca *fakeCA) serve(w http.ResponseWriter, request *http.Request) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	kind, id, _ := strings.Cut(strings.TrimPrefix(request.URL.Path, "/"), "/")
+	ca.agents[request.UserAgent()] = true
 	switch kind {
 	case "dir":
 		directory := map[string]any{
@@ -161,6 +164,10 @@ func (ca *fakeCA) serve(w http.ResponseWriter, request *http.Request) {
 	case "order":
 		ca.serveOrder(w, request)
 	case "authz":
+		var wanted struct{ Status string }
+		if payload(request, &wanted); wanted.Status == "deactivated" {
+			ca.dropped = append(ca.dropped, id)
+		}
 		reply(w, 200, ca.authorization(id))
 	case "challenge":
 		ca.names[id+"/valid"] = "yes"

@@ -26,6 +26,7 @@ func (s *Store) scan() {
 	s.repeat(scanRetry, "read the names in the storage", s.scanStorage)
 	for s.life.Err() == nil {
 		s.sweep()
+		s.forgetFailed()
 		sleep(s.life, sweepEvery)
 	}
 }
@@ -161,6 +162,10 @@ var (
 func (s *Store) join(e *entry, wanted run) (*run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if there := s.entries[e.name]; there != nil { // e may have been forgotten since it was found
+		e = there
+	}
+	s.entries[e.name] = e
 	if e.run == nil {
 		if s.closed {
 			return nil, errClosed

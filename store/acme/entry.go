@@ -9,7 +9,7 @@ import (
 // longLife is the time before a certificate is due from which on it has to be asked for late in that time to be renewed.
 const longLife = 24 * time.Hour
 
-// entry is what is in memory of a name: a few hundred bytes, so that the schedule of all names needs no look into the
+// entry is what is in memory of a name: a good kilobyte with one certificate, so that the schedule of all names needs no look into the
 // storage. All of it is guarded by the store's mu.
 type entry struct {
 	name    string

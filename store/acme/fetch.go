@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"hellogate/sni"
@@ -71,16 +72,25 @@ func (s *Store) stored(ctx context.Context, key string, request store.Request) (
 	if bundle == nil {
 		return nil, nil
 	}
+	now := time.Now()
 	if e == nil { // somebody put it there
 		e = s.add(key, job{})
+	}
+	if s.lacks(e, now) {
 		if _, err := s.join(e, run{}); err != nil {
 			return bundle, nil
 		}
 	}
-	now := time.Now()
 	s.noteAsked(e, now)
 	bundle.Freshness = s.freshness(e, now)
 	return bundle, nil
+}
+
+// lacks says whether a name has no certificate of a key type that is wanted, and may be ordered.
+func (s *Store) lacks(e *entry, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.job.due(s.options.KeyTypes).IsZero() && !e.job.Next.After(now)
 }
 
 // freshness has names on demand asked for again before they are due.
@@ -94,11 +104,22 @@ func (s *Store) freshness(e *entry, now time.Time) store.Freshness {
 	return store.Freshness{Known: true, MaxAge: left / 4 * 3}
 }
 
-// load reads the pairs of a name. One that is of no use is passed over: a try finds it too, and says so.
+// load reads the pairs of a name. One that is of no use is passed over: a try finds it too, and says so. Key types that are
+// not wanted any more serve on until there is one that is.
 func (s *Store) load(ctx context.Context, key string, request store.Request) (*store.Bundle, error) {
+	bundle, err := s.loadOf(ctx, key, request, s.options.KeyTypes)
+	if bundle != nil || err != nil {
+		return bundle, err
+	}
+	return s.loadOf(ctx, key, request, slices.DeleteFunc(KeyTypeNames(), func(kind string) bool {
+		return slices.Contains(s.options.KeyTypes, kind)
+	}))
+}
+
+func (s *Store) loadOf(ctx context.Context, key string, request store.Request, kinds []string) (*store.Bundle, error) {
 	bundle := &store.Bundle{}
 	version := sha256.New()
-	for _, kind := range s.options.KeyTypes {
+	for _, kind := range kinds {
 		content, err := s.options.Storage.Load(ctx, pemKey(key, kind))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

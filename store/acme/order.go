@@ -102,10 +102,34 @@ func (o *order) prove(ctx context.Context, profile string, replaces *x509.Certif
 		if err == nil {
 			return placed, nil
 		}
+		o.withdraw(ctx, placed)
 		if _, refused := problemOf(err); !refused || kind == "" || !o.another(kind) || ctx.Err() != nil {
 			return acme.Order{}, err
 		}
 		o.try.step("challenge-failed", err.Error())
+	}
+}
+
+// withdrawTime bounds what is done about an order that failed.
+const withdrawTime = 5 * time.Second
+
+// withdraw has the authority forget what is still to be proved for an order that is given up (RFC 8555 section 7.5.2): it
+// lets an account have so many pending authorizations only.
+func (o *order) withdraw(ctx context.Context, failed acme.Order) {
+	if o.heard.trouble() || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
+	defer cancel()
+	for _, url := range failed.Authorizations {
+		there, err := o.client.GetAuthorization(ctx, o.account, url)
+		if err == nil && there.Status == acme.StatusPending {
+			_, err = o.client.DeactivateAuthorization(ctx, o.account, url)
+		}
+		if err != nil {
+			o.try.step("withdraw", err.Error())
+			return
+		}
 	}
 }
 
@@ -158,7 +182,7 @@ func (o *order) authorize(ctx context.Context, placed acme.Order) (kind string, 
 			return picked.Type, fmt.Errorf("%s: %w", picked.Type, err)
 		}
 		o.try.step("authorized", picked.Type)
-		o.try.job.Challenge = picked.Type
+		o.try.change(func(state *job) { state.Challenge = picked.Type })
 	}
 	return "", nil
 }

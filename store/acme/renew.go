@@ -25,21 +25,40 @@ func (s *Store) Renew(ctx context.Context, name string, force bool) (renewed boo
 	if !due && !force {
 		return false, nil
 	}
-	r, err := s.join(e, run{eager: true, forced: force})
-	if err != nil {
-		return false, fmt.Errorf("renew %q: %w", name, err)
+	for {
+		r, err := s.join(e, run{eager: true, forced: force})
+		if err == nil {
+			err = s.awaitByHand(ctx, r)
+		}
+		if err != nil {
+			return r != nil && isOver(r) && r.fresh, fmt.Errorf("renew %q: %w", name, err)
+		}
+		if r.fresh || r.forced || !force {
+			return r.fresh, nil
+		}
+		// It had begun before, and nothing was due.
 	}
+}
+
+// awaitByHand waits for the end of an order for as long as ctx lets it, and returns the error that it ended with.
+func (s *Store) awaitByHand(ctx context.Context, r *run) error {
 	select {
 	case <-r.done:
+		return r.err
 	case <-ctx.Done():
-		return false, fmt.Errorf("renew %q: the order goes on: %w", name, ctx.Err())
+		return fmt.Errorf("the order goes on: %w", ctx.Err())
 	case <-s.life.Done():
-		return false, fmt.Errorf("renew %q: %w", name, errClosed)
+		return errClosed
 	}
-	if r.err != nil {
-		return r.fresh, fmt.Errorf("renew %q: %w", name, r.err)
+}
+
+func isOver(r *run) bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
 	}
-	return r.fresh, nil
 }
 
 // known is the entry of a name that may be ordered.

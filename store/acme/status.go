@@ -99,7 +99,7 @@ func (s *Store) statusOf(e *entry, now time.Time) Status {
 		status.CA = s.options.Directories[state.Errors/failover%len(s.options.Directories)]
 	}
 	if e.run == nil && s.wanted(e, now) {
-		status.NextAt = later(later(status.DueAt, state.Next), e.pause)
+		status.NextAt = later(later(later(status.DueAt, state.Next), e.pause), now)
 	} else if e.run == nil && state.Next.After(now) {
 		status.NextAt = state.Next
 	}
