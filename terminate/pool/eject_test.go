@@ -198,3 +198,20 @@ func TestWaitersAreServedAfterAnEjection(t *testing.T) {
 		expect(t, "after", w.has(p), "a")
 	})
 }
+
+// A connection that failed with the server that was left is tried with one that is ejected: it may be well again. One that has
+// not failed yet is not, and never with one that its checks know to be down.
+func TestARetryGoesToAnEjectedServer(t *testing.T) {
+	p := start(t, Options{Servers: servers(1, 1, 1), Ejection: Ejection{MaxEjected: 100}})
+	fail(at(p, 0), 5)
+	at(p, 2).SetHealth(false, "refused", 0)
+	first := pick(t, p, client(1))
+	if first != at(p, 1) {
+		t.Errorf("%s was picked first", first.Endpoint())
+	}
+	if second := pick(t, p, client(1), first); second != at(p, 0) {
+		t.Errorf("%s was picked then", second.Endpoint())
+	}
+	_, err := p.Pick(client(1), []*Server{at(p, 0), at(p, 1)})
+	expectError(t, err, ErrTried)
+}

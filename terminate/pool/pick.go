@@ -73,7 +73,9 @@ func (p *Pool) candidates(tried []*Server) ([]*Server, error) {
 
 // The kinds of servers in the order in which they are used. A full one is not gone on from: backups are no overflow.
 var (
-	usual    = []func(*Server) bool{wellPrimary, wellBackup}
+	usual = []func(*Server) bool{wellPrimary, wellBackup}
+	// again is for a connection that failed once already: an ejection is a suspicion, from which this may be saved.
+	again    = []func(*Server) bool{wellPrimary, wellBackup, ejected}
 	panicked = []func(*Server) bool{primary, wellBackup}
 	// cautious is for a panic, where a connection has failed once, or backups at most are well.
 	cautious = []func(*Server) bool{wellPrimary, wellBackup, primary}
@@ -81,6 +83,8 @@ var (
 
 func (p *Pool) order(retry bool) []func(*Server) bool {
 	switch {
+	case !p.panics() && retry:
+		return again
 	case !p.panics():
 		return usual
 	case retry, !p.any(wellPrimary):
@@ -91,6 +95,7 @@ func (p *Pool) order(retry bool) []func(*Server) bool {
 
 func primary(s *Server) bool     { return !s.isBackup() && s.isMeant() }
 func wellPrimary(s *Server) bool { return s.isWell() && primary(s) }
+func ejected(s *Server) bool     { return !s.down && s.isMeant() }
 func wellBackup(s *Server) bool  { return s.isWell() && s.isBackup() && s.isMeant() }
 
 // gather puts into scratch the servers of a kind that were not tried and are not full. It reports whether there were any,
