@@ -63,11 +63,6 @@ func (c *connection) prove(life context.Context, hello *sni.Hello) (chosen sni.C
 
 // proved ends the connection of a certificate authority that was given its proof. Nothing that it sends is for a backend.
 func (c *connection) proved() (Reason, error) {
-	c.stages.end()
-	if err := c.client.sayEnd(); err != nil {
-		c.client.Abort()
-		return ReasonOK, nil // the authority left when it had seen what it came for
-	}
-	c.client.finish(c.plan.Limits.Alert)
+	c.hangUp() // or the authority has left, when it had seen what it came for
 	return ReasonOK, nil
 }
